@@ -1,0 +1,1 @@
+"""jaxfid: the Frechet Inception Distance and its family of metrics in JAX."""

@@ -1,0 +1,1 @@
+"""The machine: devices and the pass of images through the network."""

@@ -1,0 +1,1 @@
+"""Pixels in: sources, decoding and batches. Imports no JAX."""

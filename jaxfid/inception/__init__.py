@@ -1,0 +1,1 @@
+"""From pixels to features on the device: resize, network, weights."""

@@ -1,0 +1,1 @@
+"""What is kept of the features: moments and statistics files."""
