@@ -1,0 +1,71 @@
+"""Devices: one mesh, one way to map a function over it, one way to place arrays on it.
+
+JAX's older `pmap` is since 0.8 a `jit(shard_map)` over a private one-dimensional mesh, and its own
+documentation sends new code to `jax.shard_map`; so that is what stands here, once. A mapped function sees
+one device's share and holds no collective: every device keeps its own sums until the end. That is faster,
+and on a machine with few cores a loop of unblocked collectives over simulated devices deadlocks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxfid.errors import InputError
+
+DATA_AXIS = "data"
+
+
+def local_mesh(num_devices: int | None = None) -> Mesh:
+    """Returns a one-dimensional mesh over this process's devices, the first `num_devices` or all.
+
+    Raises:
+      InputError: There are not so many devices.
+    """
+    devices = jax.local_devices()
+    wanted = len(devices) if num_devices is None else num_devices
+    if not 1 <= wanted <= len(devices):
+        raise InputError(f"devices: expected 1 to {len(devices)} or all, found {wanted}")
+    # `jax.make_mesh` would default to explicit axes, in which every operation must name its sharding.
+    return Mesh(np.array(devices[:wanted]), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def map_over_devices(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    *,
+    replicated: Sequence[bool],
+    donate: Sequence[int] = (),
+) -> Callable[..., Any]:
+    """Returns the compiled function in which each device computes on its own rows.
+
+    Args:
+      function: Takes and returns trees of arrays, one device's rows of each.
+      mesh: The devices.
+      replicated: For each argument, whether every device has the whole of it.
+      donate: Arguments whose memory the result may take over.
+    """
+    in_specs = tuple(P() if whole else P(DATA_AXIS) for whole in replicated)
+    # Loops over a device's own rows make values that vary by device; there is nothing to check.
+    mapped = jax.shard_map(
+        function, mesh=mesh, in_specs=in_specs, out_specs=P(DATA_AXIS), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=tuple(donate))
+
+
+def put_rows(tree: Any, mesh: Mesh) -> Any:  # noqa: ANN401
+    """Returns the arrays on the devices, their first axis cut into one part each."""
+    return jax.device_put(tree, NamedSharding(mesh, P(DATA_AXIS)))
+
+
+def put_replicated(tree: Any, mesh: Mesh) -> Any:  # noqa: ANN401
+    """Returns the arrays on the devices, the whole on each."""
+    return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def is_cpu(mesh: Mesh) -> bool:
+    """Whether the mesh is of (real or simulated) CPU devices."""
+    return mesh.devices.flat[0].platform == "cpu"

@@ -1,0 +1,105 @@
+"""Results: value, uncertainty and provenance of every number, as JSON both ways."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxfid.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One number and what is known of its spread.
+
+    Attributes:
+      value: The number.
+      stderr: Standard error over the sampling of the generated images, where it was estimated.
+      std: The spread that the metric's own definition reports (over splits or subsets), where it has one.
+      checked: The same value by an independent route (SciPy), where that was asked for.
+    """
+
+    value: float
+    stderr: float | None = None
+    std: float | None = None
+    checked: float | None = None
+
+    def __str__(self) -> str:
+        if self.stderr is not None:
+            return f"{self.value:.6g} +- {self.stderr:.2g}"
+        return f"{self.value:.6g}" if self.std is None else f"{self.value:.6g} (std {self.std:.2g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class SetResult:
+    """The scores of one set of generated images.
+
+    Attributes:
+      generated: The set, as the user named it.
+      num_images: Images that were scored; None for statistics that do not say.
+      metrics: By name, in the order asked for.
+      skipped: Files left out and why.
+      warnings: What a reader of these numbers has to know.
+    """
+
+    generated: str
+    num_images: int | None
+    metrics: Mapping[str, Metric]
+    skipped: Sequence[Mapping[str, str]] = ()
+    warnings: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {metric}" for name, metric in self.metrics.items())
+        images = "statistics" if self.num_images is None else f"{self.num_images} images"
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{self.generated}: {scores} ({images}{skipped})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Scores of one or more sets against one reference, with all that they depend on.
+
+    Attributes:
+      reference: `name`, `num_images`, `skipped` and, of a statistics file, its `provenance`.
+      protocol: `name`, `dims`, `precision` and the protocol's description.
+      weights: `name`, `sha256`, `official`.
+      environment: Versions and devices.
+      results: One per generated set.
+    """
+
+    reference: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    results: Sequence[SetResult]
+
+    def to_json(self) -> str:
+        """Returns the result as JSON text; what is not known is left out."""
+        return json.dumps(_without_none(dataclasses.asdict(self)), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """Returns the result that `to_json` wrote.
+
+        Raises:
+          InputError: The text is not such a result.
+        """
+        try:
+            fields = json.loads(text)
+            fields["results"] = tuple(_set_from_json(r) for r in fields["results"])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"result: expected JSON that jaxfid wrote, found: {error}") from error
+
+
+def _set_from_json(fields: dict[str, Any]) -> SetResult:
+    metrics = {name: Metric(**metric) for name, metric in fields["metrics"].items()}
+    return SetResult(**{"num_images": None, **fields, "metrics": metrics})
+
+
+def _without_none(tree: Any) -> Any:  # noqa: ANN401
+    if isinstance(tree, Mapping):
+        return {k: _without_none(v) for k, v in tree.items() if v is not None}
+    if isinstance(tree, list | tuple):
+        return [_without_none(v) for v in tree]
+    return tree

@@ -1,0 +1,108 @@
+"""Moments: what is kept of feature vectors so that any partition of them gives the same statistics."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from jaxfid.errors import InputError
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Float64 sums over the feature vectors seen so far; `a + b` is both sets together.
+
+    Raw sums, not centred ones: in float64 the cancellation costs 1e-11 of an FID, and addition is
+    what every reduction over devices, processes and files already knows. The sums may carry leading
+    axes (devices, blocks of images); `total_over` adds those up.
+
+    Attributes:
+      count: Vectors seen; padding counts for nothing, whatever it holds, NaN included.
+      total: Their sum.
+      outer: Sum of `outer(x, x)`. `ddof` is chosen when a covariance is read.
+    """
+
+    count: Float[Array | np.ndarray, "*lead"]
+    total: Float[Array | np.ndarray, "*lead d"]
+    outer: Float[Array | np.ndarray, "*lead d d"]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return jax.tree.map(lambda a, b: a + b, self, other)
+
+    def __sub__(self, other: "Moments") -> "Moments":
+        return jax.tree.map(lambda a, b: a - b, self, other)
+
+    def __getitem__(self, index: int) -> "Moments":
+        return jax.tree.map(lambda a: a[index], self)
+
+    def total_over(self, axis: int = 0) -> "Moments":
+        """Returns the sums with one leading axis added up."""
+        return jax.tree.map(lambda a: a.sum(axis), self)
+
+    def mean(self) -> Float[np.ndarray, "d"]:
+        """Returns the mean vector.
+
+        Raises:
+          InputError: Nothing was seen.
+        """
+        self._require(1, "a mean")
+        return np.asarray(self.total) / np.asarray(self.count)
+
+    def cov(self, *, ddof: int = 1) -> Float[np.ndarray, "d d"]:
+        """Returns the covariance matrix, its divisor `count - ddof`.
+
+        Raises:
+          InputError: Fewer than `ddof + 1` vectors were seen.
+        """
+        self._require(ddof + 1, f"a covariance with ddof={ddof}")
+        mean = self.mean()
+        centred = np.asarray(self.outer) - self.count * np.outer(mean, mean)
+        return centred / (float(self.count) - ddof)
+
+    def _require(self, least: int, what: str) -> None:
+        if float(self.count) < least:
+            raise InputError(f"count: {what} needs at least {least} images, found {self.count:.0f}")
+
+
+def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:
+    """Returns the moments of nothing: float64 zeros on the host, with the leading axes asked for."""
+    return Moments(
+        np.zeros(lead), np.zeros((*lead, width)), np.zeros((*lead, width, width))
+    )
+
+
+def moments_of(rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "*lead n"]) -> Moments:
+    """Returns the moments of the rows where `mask` is True, over the last axis but one.
+
+    The rows are cast to float64 before the product: with float32 products every scheme of summation
+    leaves an error of 1e-2 in the FID where images are fewer than features. On JAX arrays call it under
+    `jax.enable_x64(True)`, outside which the cast silently stays float32.
+    """
+    xp = jax.numpy if isinstance(rows, jax.Array) else np
+    rows = xp.where(mask[..., None], rows, 0).astype(xp.float64)
+    return Moments(
+        mask.sum(-1).astype(xp.float64), rows.sum(-2), xp.swapaxes(rows, -1, -2) @ rows
+    )
+
+
+def deal(
+    rows: Shaped[Array, "n ..."], first: Int[Array, ""] | int, num_blocks: int
+) -> Shaped[Array, "num_blocks m ..."]:
+    """Returns the rows dealt to blocks as cards are: row i goes to block `(first + i) % num_blocks`.
+
+    Blocks then depend on an image's index alone, not on devices or batch size. `m` is
+    `ceil(n / num_blocks)`; places without a row are zeros (a mask dealt with its rows says False there).
+
+    Args:
+      rows: Rows with consecutive indices.
+      first: Index of the first row; may be traced.
+      num_blocks: How many blocks.
+    """
+    xp = jax.numpy if isinstance(rows, jax.Array) else np
+    m = -(-len(rows) // num_blocks)
+    lead = (xp.arange(num_blocks) - first) % num_blocks
+    places = lead[:, None] + num_blocks * xp.arange(m)
+    inside = (places < len(rows)).reshape(places.shape + (1,) * (rows.ndim - 1))
+    return xp.where(inside, rows[xp.minimum(places, len(rows) - 1)], xp.zeros((), rows.dtype))
