@@ -1,1 +1,62 @@
-"""jaxfid: the Frechet Inception Distance and its family of metrics in JAX."""
+"""jaxfid: the Frechet Inception Distance and its family of metrics in JAX.
+
+Public names are loaded when first used, so that `jaxfid --help` and `import jaxfid` do not start JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxfid.errors import InputError as InputError
+    from jaxfid.errors import JaxfidError as JaxfidError
+    from jaxfid.errors import WeightsUnavailableError as WeightsUnavailableError
+    from jaxfid.evaluate import compute_fid as compute_fid
+    from jaxfid.evaluate import compute_metrics as compute_metrics
+    from jaxfid.evaluate import compute_stats as compute_stats
+    from jaxfid.images.interface import ImageSource as ImageSource
+    from jaxfid.images.sources import open_source as open_source
+    from jaxfid.inception.model import extract_features as extract_features
+    from jaxfid.inception.weights import Weights as Weights
+    from jaxfid.inception.weights import load_weights as load_weights
+    from jaxfid.metrics.frechet import frechet_distance as frechet_distance
+    from jaxfid.metrics.frechet import (
+        frechet_distance_from_features as frechet_distance_from_features,
+    )
+    from jaxfid.protocol import PROTOCOLS as PROTOCOLS
+    from jaxfid.protocol import Protocol as Protocol
+    from jaxfid.result import Metric as Metric
+    from jaxfid.result import Result as Result
+    from jaxfid.result import SetResult as SetResult
+    from jaxfid.settings import Settings as Settings
+    from jaxfid.stats.files import Stats as Stats
+    from jaxfid.stats.files import load_stats as load_stats
+    from jaxfid.stats.files import save_stats as save_stats
+    from jaxfid.stats.moments import Moments as Moments
+
+_HOMES = {
+    "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
+    "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
+    "images.interface": ("ImageSource",),
+    "images.sources": ("open_source",),
+    "inception.model": ("extract_features",),
+    "inception.weights": ("Weights", "load_weights"),
+    "metrics.frechet": ("frechet_distance", "frechet_distance_from_features"),
+    "protocol": ("PROTOCOLS", "Protocol"),
+    "result": ("Metric", "Result", "SetResult"),
+    "settings": ("Settings",),
+    "stats.files": ("Stats", "load_stats", "save_stats"),
+    "stats.moments": ("Moments",),
+}
+_HOME_OF = {name: f"jaxfid.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'jaxfid' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -61,7 +61,7 @@ class Result:
 
     Attributes:
       reference: `name`, `num_images`, `skipped` and, of a statistics file, its `provenance`.
-      protocol: `name`, `dims`, `precision` and the protocol's description.
+      protocol: `name`, `dims`, `precision`.
       weights: `name`, `sha256`, `official`.
       environment: Versions and devices.
       results: One per generated set.

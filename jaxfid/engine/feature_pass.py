@@ -47,9 +47,7 @@ class FeaturePass:
             mesh,
             replicated=(True, False),
         )
-        self._network = map_over_devices(
-            by_image(extractor.apply), mesh, replicated=(True, False)
-        )
+        self._network = map_over_devices(by_image(extractor.apply), mesh, replicated=(True, False))
 
     def __call__(self, batch: Batch) -> Features:
         """Returns the features of a batch whose size the number of devices divides."""

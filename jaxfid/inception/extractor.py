@@ -22,7 +22,6 @@ class Extractor:
       widths: Width of each feature vector that `apply` gives, by name.
       params: What `apply` is given first; placed on every device.
       apply: From params and scaled images `(n, size, size, 3)` to features `(n, width)` by name, pure JAX.
-      provenance: What a result says of the features: weights, precision.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Extractor:
     widths: Mapping[str, int]
     params: Any
     apply: Callable[[Any, Float[Array, "n s s 3"]], dict[str, Float[Array, "n d"]]]
-    provenance: Mapping[str, Any]
 
 
 def make_inception_extractor(
@@ -48,10 +46,4 @@ def make_inception_extractor(
         widths={name: FEATURE_WIDTHS[name] for name in wanted},
         params=weights.params,
         apply=apply,
-        provenance={
-            "protocol": protocol.name,
-            "weights_name": weights.name,
-            "weights_sha256": weights.sha256,
-            "precision": named.name,
-        },
     )

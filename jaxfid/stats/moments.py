@@ -68,12 +68,12 @@ class Moments:
 
 def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:
     """Returns the moments of nothing: float64 zeros on the host, with the leading axes asked for."""
-    return Moments(
-        np.zeros(lead), np.zeros((*lead, width)), np.zeros((*lead, width, width))
-    )
+    return Moments(np.zeros(lead), np.zeros((*lead, width)), np.zeros((*lead, width, width)))
 
 
-def moments_of(rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "*lead n"]) -> Moments:
+def moments_of(
+    rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "*lead n"]
+) -> Moments:
     """Returns the moments of the rows where `mask` is True, over the last axis but one.
 
     The rows are cast to float64 before the product: with float32 products every scheme of summation
@@ -82,9 +82,7 @@ def moments_of(rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "
     """
     xp = jax.numpy if isinstance(rows, jax.Array) else np
     rows = xp.where(mask[..., None], rows, 0).astype(xp.float64)
-    return Moments(
-        mask.sum(-1).astype(xp.float64), rows.sum(-2), xp.swapaxes(rows, -1, -2) @ rows
-    )
+    return Moments(mask.sum(-1).astype(xp.float64), rows.sum(-2), xp.swapaxes(rows, -1, -2) @ rows)
 
 
 def deal(

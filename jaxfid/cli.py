@@ -1,0 +1,212 @@
+"""The command line: arguments in, calls of the facade, lines out. stdout is data, stderr is talk.
+
+Modules that import JAX are imported by the commands that need them, so that `--help` answers at once and
+the devices can be chosen before JAX starts.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxfid.errors import InputError, JaxfidError
+from jaxfid.inception.precision import PRECISIONS
+from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
+from jaxfid.settings import DIMS, Settings
+
+SETTINGS = {field.name for field in dataclasses.fields(Settings)} - {"progress"}
+"""Fields of `Settings` that are options of the command line, where a command has them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code (0 done, 2 wrong input, 3 no weights, 1 else)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        return 0
+    except JaxfidError as error:
+        _say(f"jaxfid: error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("jaxfid: interrupted")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxfid",
+        description="Frechet Inception Distance and its family of metrics, in JAX.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    score = _command(commands, "score", _score, "score sets of images against a reference")
+    score.add_argument("reference", help="images or a statistics file")
+    score.add_argument("generated", nargs="+", help="images or statistics files")
+    _add_settings(score)
+    score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
+    score.add_argument(
+        "--verify", action="store_true", help="compute each distance by SciPy's sqrtm as well"
+    )
+    score.add_argument(
+        "--allow-mismatch",
+        action="store_true",
+        help="compare statistics made under other settings, with a warning",
+    )
+
+    stats = _command(commands, "stats", _stats, "save the statistics of a set of images")
+    stats.add_argument("images", help="images")
+    stats.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
+    _add_settings(stats)
+
+    weights = _command(commands, "weights", _weights_status, "see, fetch or import the weights")
+    actions = weights.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _command(actions, "status", _weights_status, "say which weights are here")
+    _command(actions, "download", _weights_download, "fetch the official weights into the cache")
+    imported = _command(actions, "import", _weights_import, "take weights from a file")
+    imported.add_argument("path", metavar="PATH", type=Path)
+
+    demo = _command(commands, "demo", _demo, "score disturbed pictures, and draw the figure")
+    demo.add_argument("--out", default="jaxfid-demo.png", type=Path, metavar="PNG")
+    demo.add_argument("--weights", default="auto")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:  # noqa: ANN401
+    parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    add = parser.add_argument
+    add("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL.name, help="resize and scaling")
+    add("--dims", type=int, choices=DIMS, default=default.dims, help="features; 2048 is pool3")
+    add(
+        "--weights",
+        default=default.weights,
+        metavar="auto|untrained|PATH",
+        help="the network's weights",
+    )
+    add("--precision", choices=PRECISIONS, default=default.precision)
+    add("--batch-size", type=int, metavar="N", help="images per step over all devices")
+    add(
+        "--num-workers", type=int, default=default.num_workers, metavar="N", help="decoding threads"
+    )
+    add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
+    add("--limit", type=int, metavar="N", help="score a random subset of N images")
+    add("--seed", type=int, default=default.seed, metavar="S", help="of that subset")
+    add("--on-error", choices=("fail", "skip"), default=default.on_error, help="unreadable files")
+    add(
+        "--compile-cache",
+        metavar="DIR|none",
+        help="where compiled programs are kept (default: the user's cache)",
+    )
+
+
+def _count_or_all(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
+    return {**chosen, "progress": sys.stderr.isatty()}
+
+
+def _start_jax(compile_cache: str | None = None) -> None:
+    """Sets what must be set before JAX starts: a CPU device per core, and the compile cache."""
+    import jax
+    import platformdirs
+
+    # One device per core: a CPU runs single images on each core faster than one image on all.
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    if compile_cache != "none":
+        default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
+
+
+def _score(options: argparse.Namespace) -> None:
+    if options.json and options.json != "-":
+        _check_writable(Path(options.json))
+    _start_jax(options.compile_cache)
+    from jaxfid.evaluate import compute_metrics
+
+    def show(result: Any) -> None:  # noqa: ANN401
+        for warning in result.warnings:
+            _say(f"jaxfid: warning: {warning}")
+        for skipped in result.skipped:
+            _say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
+        if options.json != "-":
+            print(result, flush=True)
+
+    result = compute_metrics(
+        options.reference, options.generated, on_result=show, **_settings(options)
+    )
+    if options.json == "-":
+        print(result.to_json())
+    elif options.json:
+        Path(options.json).write_text(result.to_json() + "\n")
+
+
+def _stats(options: argparse.Namespace) -> None:
+    _check_writable(options.output)
+    _start_jax(options.compile_cache)
+    from jaxfid.evaluate import compute_sample
+    from jaxfid.stats.files import save_stats
+
+    sample = compute_sample(options.images, **_settings(options))
+    save_stats(options.output, sample.stats)
+    for skipped in sample.skipped:
+        _say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
+    print(f"{options.output}: statistics of {sample.stats.count} images")
+
+
+def _check_writable(path: Path) -> None:
+    """Finds out before the work, not after it, that the result has nowhere to go."""
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{path}: expected a file in a folder that exists and can be written")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _weights_status(options: argparse.Namespace) -> None:
+    from jaxfid.inception.weights import weights_status
+
+    status = weights_status()
+    print(f"auto        {status.environment or status.release.name}")
+    print(f"cache       {status.cache_dir}")
+    for stored in status.stored:
+        print(f"here        {stored.name}  sha256 {stored.sha256}  {stored.path}")
+    for damaged in status.damaged:
+        print(f"damaged     {damaged}")
+    if not any(stored.official for stored in status.stored):
+        print(f"not here    {status.release.name}  {status.release.url}")
+
+
+def _weights_download(options: argparse.Namespace) -> None:
+    from jaxfid.inception.weights import download_weights
+
+    _show_stored(download_weights())
+
+
+def _weights_import(options: argparse.Namespace) -> None:
+    from jaxfid.inception.weights import import_weights
+
+    _show_stored(import_weights(options.path))
+
+
+def _show_stored(stored: Any) -> None:  # noqa: ANN401
+    kind = "official" if stored.official else "not official: name its path to use it"
+    print(f"{stored.path}: {stored.name}, sha256 {stored.sha256} ({kind})")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    _start_jax()
+    from jaxfid.demo import run_demo
+
+    run_demo(weights=options.weights, figure=options.out, progress=sys.stderr.isatty())
