@@ -1,0 +1,138 @@
+"""Bytes at any offset of a large file, plain or deflated, from any thread."""
+
+import os
+import threading
+import typing
+import weakref
+import zlib
+from pathlib import Path
+
+from jaxfid.errors import InputError
+
+_BLOCK_BYTES = 1 << 24
+_KEPT_BLOCKS = 3
+_INPUT_BYTES = 1 << 16
+
+
+class Reader(typing.Protocol):
+    """Gives bytes by offset."""
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Returns exactly these bytes, or raises InputError."""
+        ...
+
+
+class FileReader:
+    """Reads a file at any offset; it is closed when nothing refers to the reader.
+
+    Read, not memory-mapped: pages of a map count as this process's memory, and a file that
+    shrinks underneath a map kills the process, where here it is an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+        weakref.finalize(self, self._file.close)
+        self.path = path
+        self.num_bytes = os.fstat(self._file.fileno()).st_size
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Returns exactly these bytes.
+
+        Raises:
+          InputError: The file ends before, or cannot be read.
+        """
+        try:
+            data = self._read(offset, num_bytes)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if len(data) < num_bytes:
+            raise InputError(f"{self.path}: cut off, ends before byte {offset + num_bytes}")
+        return data
+
+    def _read(self, offset: int, num_bytes: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), num_bytes, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(num_bytes)
+
+
+class _State(typing.NamedTuple):
+    """Where inflating stands at the start of a block."""
+
+    inflater: "zlib._Decompress"
+    position: int  # of the next input byte in the file
+    crc: int  # of all output so far
+
+
+class InflatingReader:
+    """Reads a deflated stream at any offset, holding a few blocks of it.
+
+    Reading in order inflates everything once. The state at the start of every block is kept (below
+    1 % of the output), so that going back costs at most one block.
+    """
+
+    def __init__(
+        self, file: FileReader, *, offset: int, packed_bytes: int, num_bytes: int, crc: int
+    ) -> None:
+        self._file = file
+        self._end = offset + packed_bytes
+        self._num_bytes = num_bytes
+        self._crc = crc
+        self._states = [_State(zlib.decompressobj(-zlib.MAX_WBITS), offset, 0)]
+        self._blocks: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Returns exactly these bytes of the output.
+
+        Raises:
+          InputError: The stream is corrupt or cut off.
+        """
+        last = (offset + num_bytes - 1) // _BLOCK_BYTES
+        with self._lock:
+            parts = []
+            for number in range(offset // _BLOCK_BYTES, last + 1):
+                start = offset - number * _BLOCK_BYTES
+                parts.append(self._block(number)[max(start, 0) : start + num_bytes])
+        return b"".join(parts)
+
+    def _block(self, number: int) -> bytes:
+        if number not in self._blocks:
+            for reached in range(len(self._states), number + 1):
+                self._inflate(reached - 1)
+            self._blocks[number] = self._inflate(number)
+            if len(self._blocks) > _KEPT_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+        return self._blocks[number]
+
+    def _inflate(self, number: int) -> bytes:
+        """Inflates one block whose state is known, and keeps the state after it."""
+        inflater, position, crc = self._states[number]
+        inflater = inflater.copy()
+        missing = min(_BLOCK_BYTES, self._num_bytes - number * _BLOCK_BYTES)
+        parts = []
+        while missing:
+            packed = self._file.read_at(position, min(_INPUT_BYTES, self._end - position))
+            try:
+                part = inflater.decompress(packed, missing)
+            except zlib.error as error:
+                raise InputError(f"{self._file.path}: corrupt: {error}") from error
+            if not part and not packed:
+                raise InputError(f"{self._file.path}: corrupt, its deflated data end early")
+            position += len(packed) - len(inflater.unconsumed_tail)
+            missing -= len(part)
+            parts.append(part)
+        block = b"".join(parts)
+        self._keep_state(number + 1, _State(inflater, position, zlib.crc32(block, crc)))
+        return block
+
+    def _keep_state(self, number: int, state: _State) -> None:
+        if number * _BLOCK_BYTES >= self._num_bytes and state.crc != self._crc:
+            raise InputError(f"{self._file.path}: corrupt, its checksum does not fit")
+        if number == len(self._states):
+            self._states.append(state)
