@@ -142,7 +142,7 @@ class Sampler:
         return Sample(source.name, stats, [dataclasses.asdict(s) for s in batches.skipped])
 
     def _batch_size(self, num_images: int) -> int:
-        """The size asked for or fit for the devices, no larger than the set, and a multiple of their number."""
+        """What was asked for or fits the devices; no larger than the set, a multiple of the devices."""
         mesh = self._feature_pass.mesh
         rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
         wanted = min(self._settings.batch_size or rows * mesh.size, num_images)

@@ -1,4 +1,4 @@
-"""How exactly the network multiplies, by name. Imports no JAX, so that the command line can list the names."""
+"""How exactly the network multiplies, by name. Imports no JAX: the command line lists the names."""
 
 import dataclasses
 
