@@ -184,8 +184,8 @@ def _fold(tensors: Mapping[str, np.ndarray], path: str) -> tuple[np.ndarray, np.
         for part in ("weight", "bias", "running_mean", "running_var")
     )
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPS)
-    kernel = tensors[f"{path}.conv.weight"].transpose(2, 3, 1, 0) * scale
-    return kernel.astype(np.float32, order="C"), (beta - mean * scale).astype(np.float32)
+    weight = np.ascontiguousarray(tensors[f"{path}.conv.weight"].transpose(2, 3, 1, 0))
+    return (weight * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
 def _put(params: Params, path: str, kernel: np.ndarray, bias: np.ndarray) -> None:
