@@ -7,6 +7,9 @@ from typing import Any
 from jaxfid.errors import InputError
 from jaxfid.stats.files import check_comparable
 
+FEW_IMAGES = 10_000
+"""Below this the bias of a Frechet distance is no longer small beside what is compared."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
@@ -52,15 +55,38 @@ def check_pair(reference: Origin, generated: Origin, *, allow_mismatch: bool = F
     return [f"{both}, yet was: {'; '.join(mismatches)}"] if mismatches else []
 
 
-def warn_of_few_images(name: str, count: int | None, width: int) -> list[str]:
-    """Returns a warning where a set has fewer images than its features have dimensions."""
-    if count is None or count > width:
-        return []
-    return [
-        f"{name}: {count} images for {width} features leave the covariance singular; the value is exact for "
-        "these images, but far above what more images of the same kind would give: compare it only with "
-        f"values of {count} images"
-    ]
+def warn_of_sizes(
+    reference: tuple[str, int | None], generated: tuple[str, int | None], *, width: int
+) -> list[str]:
+    """Returns what the numbers of images do to the metrics, where they do something.
+
+    Args:
+      reference: Name and number of images, None where it is not known.
+      generated: Likewise.
+      width: Features per image.
+    """
+    counts = [count for _, count in (reference, generated) if count is not None]
+    warnings = [_warn_of_few(name, n, width) for name, n in (reference, generated) if n is not None]
+    if len(set(counts)) > 1:
+        warnings.append(
+            f"{generated[0]}: {generated[1]} images against {reference[1]}: precision, recall, density and "
+            "coverage depend on both numbers; compare only values of the same two"
+        )
+    return [warning for warning in warnings if warning]
+
+
+def _warn_of_few(name: str, count: int, width: int) -> str | None:
+    if count <= width:
+        return (
+            f"{name}: {count} images for {width} features leave the covariance singular: a Frechet "
+            "distance is exact for these images, but far above that of more of the same kind; KID is not"
+        )
+    if count < FEW_IMAGES:
+        return (
+            f"{name}: with {count} images a Frechet distance is biased upwards by about as much as good "
+            f"models differ, the Inception Score downwards: compare only values of {count} images, or KID"
+        )
+    return None
 
 
 def warn_of_weights(provenance: Mapping[str, Any] | None) -> list[str]:

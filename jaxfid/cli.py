@@ -15,7 +15,7 @@ from typing import Any
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.inception.precision import PRECISIONS
 from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
-from jaxfid.settings import DIMS, Settings
+from jaxfid.settings import DIMS, METRICS, Settings
 
 SETTINGS = {field.name for field in dataclasses.fields(Settings)} - {"progress"}
 """Fields of `Settings` that are options of the command line, where a command has them."""
@@ -46,6 +46,18 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("reference", help="images or a statistics file")
     score.add_argument("generated", nargs="+", help="images or statistics files")
     _add_settings(score)
+    score.add_argument(
+        "--metrics", default="fid", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm"
+    )
+    score.add_argument("--splits", choices=("torch_fidelity", "adm"), default="torch_fidelity")
+    score.add_argument("--kid-subset-size", type=int, default=Settings.kid_subset_size, metavar="N")
+    score.add_argument(
+        "--blocks",
+        type=int,
+        default=Settings.blocks,
+        metavar="N",
+        help="blocks of images left out in turn for error bars; 1 for none",
+    )
     score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     score.add_argument(
         "--verify", action="store_true", help="compute each distance by SciPy's sqrtm as well"
@@ -145,6 +157,9 @@ def _score(options: argparse.Namespace) -> None:
     result = compute_metrics(
         options.reference, options.generated, on_result=show, **_settings(options)
     )
+    if options.json != "-":
+        for comparison in result.comparisons:
+            print(comparison)
     if options.json == "-":
         print(result.to_json())
     elif options.json:

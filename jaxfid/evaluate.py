@@ -4,14 +4,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from jaxfid.checks import check_pair, warn_of_few_images, warn_of_weights
-from jaxfid.metrics.frechet import (
-    frechet_distance_scipy,
-    frechet_distance_to,
-    prepare_reference,
-)
-from jaxfid.result import Metric, Result, SetResult
-from jaxfid.samples import Images, Sample, Sampler, environment, open_images
+from jaxfid.checks import check_pair, warn_of_sizes, warn_of_weights
+from jaxfid.comparison import compare_sets
+from jaxfid.environment import describe_environment
+from jaxfid.result import Result, SetResult
+from jaxfid.sampler import Sampler
+from jaxfid.samples import Images, Needs, Sample, open_images
+from jaxfid.scores import Reference, compute_scores, needs_of
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
 
@@ -49,14 +48,15 @@ def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return compute_sample(images, **settings).stats
+    return compute_sample(images, **settings).stats[str(Settings(**settings).dims)]
 
 
 def compute_sample(images: Images, **settings: Unpack[SettingsDict]) -> Sample:
-    """Returns the statistics of a set together with the files that were left out of it."""
+    """Returns all that the metrics asked for need of a set, and the files that were left out of it."""
     choices = Settings(**settings)
     opened = open_images(images, choices)
-    return opened if isinstance(opened, Sample) else Sampler(choices).sample(opened)
+    needs, _ = needs_of(choices)
+    return _make_sampler([opened], needs, choices).complete(opened, needs)
 
 
 def compute_metrics(
@@ -80,22 +80,23 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
-    sampler = Sampler(choices)
     opened = [open_images(images, choices) for images in (reference, *generated)]
-    origins = [sampler.origin(images) for images in opened]
+    of_reference, of_generated = needs_of(choices)
+    sampler = _make_sampler(opened, of_reference | of_generated, choices)
+    origins = [sampler.origin(sample) for sample in opened]
     notes = [
         check_pair(origins[0], origin, allow_mismatch=choices.allow_mismatch)
         for origin in origins[1:]
     ]
-    against = sampler.sample(opened[0])
-    distance = _Distance(against.stats, verify=choices.verify)
+    against = Reference(sampler.complete(opened[0], of_reference))
     results = []
-    for images, known in zip(opened[1:], notes, strict=True):
-        results.append(_score(distance, against, sampler.sample(images), known))
+    for sample, known in zip(opened[1:], notes, strict=True):
+        completed = sampler.complete(sample, of_generated, blocks=choices.blocks)
+        results.append(_score(against, completed, known, choices))
         on_result(results[-1])
     provenance = next((o.provenance for o in origins if o.provenance is not None), {})
     return Result(
-        reference=against.describe(),
+        reference=against.sample.describe(),
         protocol={
             "name": provenance.get("protocol"),
             **{name: provenance.get(name) for name in ("dims", "precision")},
@@ -103,37 +104,33 @@ def compute_metrics(
         weights={
             name: provenance.get(f"weights_{name}") for name in ("name", "sha256", "official")
         },
-        environment=environment(),
+        environment=describe_environment(),
         results=results,
+        comparisons=compare_sets(results),
     )
 
 
-class _Distance:
-    """The Frechet distance from a reference that is prepared once."""
-
-    def __init__(self, reference: Stats, *, verify: bool) -> None:
-        self._reference, self._verify = reference, verify
-        self._prepared = prepare_reference(reference.mean, reference.cov)
-
-    def __call__(self, stats: Stats) -> Metric:
-        value = frechet_distance_to(self._prepared, stats.mean, stats.cov)
-        if not self._verify:
-            return Metric(value)
-        r = self._reference
-        return Metric(value, checked=frechet_distance_scipy(r.mean, r.cov, stats.mean, stats.cov))
+def _make_sampler(opened: Sequence[Sample], needs: Needs, settings: Settings) -> Sampler:
+    sizes = [len(sample.source) for sample in opened if sample.source is not None]
+    return Sampler(settings, features=needs.all(), largest=max(sizes, default=1))
 
 
-def _score(distance: _Distance, against: Sample, sample: Sample, notes: Sequence[str]) -> SetResult:
-    sides = {side.name: side.stats for side in (against, sample)}
-    few = [
-        warning
-        for name, stats in sides.items()
-        for warning in warn_of_few_images(name, stats.count, len(stats.mean))
-    ]
+def _score(
+    reference: Reference, generated: Sample, notes: Sequence[str], settings: Settings
+) -> SetResult:
+    provenance = next((s.provenance for s in generated.stats.values()), None)
     return SetResult(
-        generated=sample.name,
-        num_images=sample.stats.count,
-        metrics={"fid": distance(sample.stats)},
-        skipped=sample.skipped,
-        warnings=[*warn_of_weights(sample.stats.provenance), *notes, *few],
+        generated=generated.name,
+        num_images=generated.count,
+        metrics=compute_scores(reference, generated, settings),
+        skipped=generated.skipped,
+        warnings=[
+            *warn_of_weights(provenance),
+            *notes,
+            *warn_of_sizes(
+                (reference.sample.name, reference.sample.count),
+                (generated.name, generated.count),
+                width=settings.dims,
+            ),
+        ],
     )

@@ -16,18 +16,26 @@ class Metric:
       value: The number.
       stderr: Standard error over the sampling of the generated images, where it was estimated.
       std: The spread that the metric's own definition reports (over splits or subsets), where it has one.
-      checked: The same value by an independent route (SciPy), where that was asked for.
+      rests: Values without each block of images in turn; two sets scored against one reference are
+        compared by these.
+      checked: The same value by SciPy's matrix square root, where that was asked for.
+      details: What else the metric's definition tells.
     """
 
     value: float
     stderr: float | None = None
     std: float | None = None
+    rests: Sequence[float] | None = None
     checked: float | None = None
+    details: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
+        text = f"{self.value:.6g}"
         if self.stderr is not None:
-            return f"{self.value:.6g} +- {self.stderr:.2g}"
-        return f"{self.value:.6g}" if self.std is None else f"{self.value:.6g} (std {self.std:.2g})"
+            text += f" +- {self.stderr:.2g}"
+        elif self.std is not None:
+            text += f" (std {self.std:.2g})"
+        return text if self.checked is None else f"{text} (SciPy {self.checked:.10g})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +64,32 @@ class SetResult:
 
 
 @dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How one generated set compares with the best one, in a metric of which less is better.
+
+    Attributes:
+      metric: Which metric.
+      best: The set of the lowest value.
+      other: The other set.
+      difference: The other's value less the best's.
+      stderr: Its standard error over the sampling of the generated images.
+      conclusive: Whether it is more than two standard errors.
+    """
+
+    metric: str
+    best: str
+    other: str
+    difference: float
+    stderr: float
+    conclusive: bool
+
+    def __str__(self) -> str:
+        gap = f"{self.difference:.3g} +- {self.stderr:.2g} lower in {self.metric} than {self.other}"
+        verdict = "more than chance" if self.conclusive else "not more than chance may do"
+        return f"{self.best} is {gap}: {verdict}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """Scores of one or more sets against one reference, with all that they depend on.
 
@@ -65,6 +99,7 @@ class Result:
       weights: `name`, `sha256`, `official`.
       environment: Versions and devices.
       results: One per generated set.
+      comparisons: Differences between the generated sets, and whether they are more than chance.
     """
 
     reference: Mapping[str, Any]
@@ -72,6 +107,7 @@ class Result:
     weights: Mapping[str, Any]
     environment: Mapping[str, Any]
     results: Sequence[SetResult]
+    comparisons: Sequence["Comparison"] = ()
 
     def to_json(self) -> str:
         """Returns the result as JSON text; what is not known is left out."""
@@ -87,6 +123,7 @@ class Result:
         try:
             fields = json.loads(text)
             fields["results"] = tuple(_set_from_json(r) for r in fields["results"])
+            fields["comparisons"] = tuple(Comparison(**c) for c in fields["comparisons"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"result: expected JSON that jaxfid wrote, found: {error}") from error

@@ -1,6 +1,7 @@
 """What a user may choose about an evaluation. Imports no JAX, so that the command line can show it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -11,12 +12,32 @@ from jaxfid.protocol import DEFAULT_PROTOCOL, Protocol, get_protocol
 DIMS = (64, 192, 768, 2048)
 """Feature widths that a Frechet distance may be taken of; 2048 (pool3) is the FID of papers."""
 
+METRICS = (
+    "fid",
+    "sfid",
+    "inception_score",
+    "kid",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "fid_infinity",
+)
+"""Every metric, in the order in which `all` gives them."""
+
+ADM_METRICS = ("inception_score", "fid", "sfid", "precision", "recall")
+"""What `adm` stands for: ADM's suite in its order, the Inception Score split as it splits."""
+
 
 class SettingsDict(TypedDict, total=False):
     """The fields of `Settings` as keyword arguments."""
 
     protocol: str | Protocol
     dims: int
+    metrics: str | Sequence[str]
+    splits: Literal["torch_fidelity", "adm"]
+    kid_subset_size: int
+    blocks: int
     weights: str | Path
     precision: str
     batch_size: int | None
@@ -37,6 +58,10 @@ class Settings:
     Attributes:
       protocol: Resize and scaling: `legacy_tensorflow`, `legacy_pytorch` or `clean`.
       dims: Which features: 64, 192, 768 or 2048 (pool3).
+      metrics: Names out of `METRICS`, also as one text with commas; "all"; or "adm".
+      splits: Whose splits the Inception Score is averaged over; "adm" among the metrics chooses ADM's.
+      kid_subset_size: Images in each of the 100 subsets that KID's `subset_mean` and `std` are of.
+      blocks: Blocks of images that are left out in turn for the error bar of a Frechet distance; 1 for none.
       weights: "auto" (the user's cache, else a download), "untrained" (seeded noise, for dry runs) or a file.
       precision: `float32`, `tensorfloat32` or `bfloat16`.
       batch_size: Images per step over all devices; None chooses for the devices. No score depends on it.
@@ -52,6 +77,10 @@ class Settings:
 
     protocol: str | Protocol = DEFAULT_PROTOCOL
     dims: int = 2048
+    metrics: str | Sequence[str] = ("fid",)
+    splits: Literal["torch_fidelity", "adm"] = "torch_fidelity"
+    kid_subset_size: int = 1000
+    blocks: int = 10
     weights: str | Path = "auto"
     precision: str = "float32"
     batch_size: int | None = None
@@ -67,14 +96,39 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "protocol", get_protocol(self.protocol))
         get_precision(self.precision)
+        if "adm" in _split(self.metrics):
+            object.__setattr__(self, "splits", "adm")
+        object.__setattr__(self, "metrics", _expand(_split(self.metrics)))
         if self.dims not in DIMS:
             raise InputError(
                 f"dims: expected one of {', '.join(map(str, DIMS))}, found {self.dims!r}"
             )
         if self.on_error not in ("fail", "skip"):
             raise InputError(f"on_error: expected fail or skip, found {self.on_error!r}")
-        least = {"batch_size": 1, "num_workers": 0, "devices": 1, "limit": 1}
+        if self.splits not in ("torch_fidelity", "adm"):
+            raise InputError(f"splits: expected torch_fidelity or adm, found {self.splits!r}")
+        least = {
+            "kid_subset_size": 2,
+            "blocks": 1,
+            "batch_size": 1,
+            "num_workers": 0,
+            "devices": 1,
+            "limit": 1,
+        }
         for name, minimum in least.items():
             value = getattr(self, name)
             if value is not None and value < minimum:
                 raise InputError(f"{name}: expected at least {minimum}, found {value}")
+
+
+def _split(metrics: str | Sequence[str]) -> Sequence[str]:
+    return metrics.split(",") if isinstance(metrics, str) else metrics
+
+
+def _expand(names: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that these names stand for, each once."""
+    groups = {"all": METRICS, "adm": ADM_METRICS, **{name: (name,) for name in METRICS}}
+    unknown = [name for name in names if name not in groups]
+    if unknown or not names:
+        raise InputError(f"metrics: expected names out of {', '.join(groups)}, found {list(names)}")
+    return tuple(dict.fromkeys(metric for name in names for metric in groups[name]))

@@ -1,0 +1,147 @@
+"""From sources to samples: the weights, the network made ready, and the pass that keeps what is needed."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from jaxfid.checks import Origin
+from jaxfid.engine.accumulators import DeviceMoments, FeatureStore
+from jaxfid.engine.devices import is_cpu, local_mesh
+from jaxfid.engine.feature_pass import FeaturePass, run_pass
+from jaxfid.environment import versions
+from jaxfid.errors import InputError
+from jaxfid.images.batches import Batches
+from jaxfid.images.interface import ImageSource
+from jaxfid.inception.extractor import Extractor, make_inception_extractor
+from jaxfid.inception.resize import reduce_on_host
+from jaxfid.inception.weights import Weights, load_weights
+from jaxfid.samples import Needs, Sample
+from jaxfid.settings import Settings
+from jaxfid.stats.files import Stats
+from jaxfid.stats.moments import Moments
+
+ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 32, 256
+
+
+class Sampler:
+    """Sees the images of samples: one network for all of them, compiled once, when first needed.
+
+    Args:
+      settings: Protocol, weights, devices and so on.
+      features: What the network has to give for any of the samples.
+      largest: Images in the largest of them, which bounds the batch size.
+    """
+
+    def __init__(self, settings: Settings, *, features: frozenset[str], largest: int) -> None:
+        self._settings = settings
+        self._features = sorted(features)
+        self._largest = largest
+
+    @functools.cached_property
+    def weights(self) -> Weights:
+        """The network's weights."""
+        return load_weights(self._settings.weights)
+
+    @functools.cached_property
+    def _extractor(self) -> Extractor:
+        s = self._settings
+        return make_inception_extractor(
+            self.weights, s.protocol, features=self._features, precision=s.precision
+        )
+
+    @functools.cached_property
+    def _feature_pass(self) -> FeaturePass:
+        return FeaturePass(self._extractor, local_mesh(self._settings.devices))
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns what statistics made by this sampler depend on."""
+        return {
+            "protocol": self._settings.protocol.name,
+            "dims": self._settings.dims,
+            "weights_name": self.weights.name,
+            "weights_sha256": self.weights.sha256,
+            "weights_official": self.weights.official,
+            "precision": self._settings.precision,
+        }
+
+    def origin(self, sample: Sample) -> Origin:
+        """Returns where the features of a set come from, or will come from."""
+        main = sample.stats.get(str(self._settings.dims))
+        if main is None:
+            return Origin(sample.name, self._settings.dims, self.provenance())
+        return Origin(sample.name, len(main.mean), main.provenance)
+
+    def complete(self, sample: Sample, needs: Needs, *, blocks: int = 1) -> Sample:
+        """Returns the sample with all that is needed of it, its images seen where they must be.
+
+        Args:
+          sample: The set as it was opened.
+          needs: What to keep of it.
+          blocks: Into how many blocks its moments are dealt, for error bars.
+
+        Raises:
+          InputError: There are no images to see; one cannot be read, and `on_error` is "fail"; or fewer
+            than two can.
+        """
+        missing = sample.missing(needs)
+        if not missing.all():
+            return sample
+        if sample.source is None:
+            wanted = ", ".join(sorted(missing.all()))
+            raise InputError(
+                f"{sample.name}: the metrics asked for need its images (features {wanted}), and a "
+                "statistics file does not hold them"
+            )
+        return self._see(sample, sample.source, missing, blocks)
+
+    def _see(self, sample: Sample, source: ImageSource, needs: Needs, blocks: int) -> Sample:
+        s, mesh = self._settings, self._feature_pass.mesh
+        widths = self._extractor.widths
+        moments = {
+            name: DeviceMoments(name, widths[name], mesh, num_blocks=blocks)
+            for name in sorted(needs.moments)
+        }
+        stores = {name: FeatureStore(name) for name in sorted(needs.features)}
+        batches = Batches(
+            source,
+            batch_size=self._batch_size(),
+            num_workers=s.num_workers,
+            on_error=s.on_error,
+            reduce=functools.partial(reduce_on_host, protocol=s.protocol),
+        )
+        with self._progress(source) as bar:
+            kept = [*moments.values(), *stores.values()]
+            run_pass(self._feature_pass, batches, kept, advance=bar.update)
+        dealt = {name: kept.moments() for name, kept in moments.items()}
+        return dataclasses.replace(
+            sample,
+            stats={**sample.stats, **{n: self._stats(source, b) for n, b in dealt.items()}},
+            blocks=dealt,
+            features={name: store.features() for name, store in stores.items()},
+            skipped=[dataclasses.asdict(s) for s in batches.skipped],
+        )
+
+    def _stats(self, source: ImageSource, blocks: Moments) -> Stats:
+        moments = blocks.total_over(0)
+        count = int(moments.count)
+        if count < 2:
+            raise InputError(f"{source.name}: a covariance needs at least 2 images, found {count}")
+        provenance = {**self.provenance(), "source": source.name, "versions": versions()}
+        return Stats(moments.mean(), moments.cov(), count, provenance)
+
+    def _batch_size(self) -> int:
+        """What was asked for or fits the devices; no larger than a set, a multiple of the devices."""
+        mesh = self._feature_pass.mesh
+        rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
+        wanted = min(self._settings.batch_size or rows * mesh.size, self._largest)
+        return -(-wanted // mesh.size) * mesh.size
+
+    @contextlib.contextmanager
+    def _progress(self, source: ImageSource) -> Iterator[Any]:
+        hidden = not self._settings.progress
+        with tqdm(total=len(source), desc=source.name, unit=" images", disable=hidden) as bar:
+            yield bar
