@@ -1,6 +1,9 @@
 """What is kept of a pass: moments summed on the devices, or the features themselves on the host."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +44,7 @@ class DeviceMoments:
             self._sums = put_rows(zero_moments(width, lead=self._lead), mesh)
         self._buffer: _Buffer | None = None
         self._filled = 0
-        rows = (False, False, False, False)
-        self._fill = map_over_devices(_fill, mesh, replicated=(*rows, True), donate=(0,))
-        self._absorb = map_over_devices(_absorb, mesh, replicated=(False, False), donate=(0, 1))
+        self._fill, self._absorb = _compiled(mesh)
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features; all batches have the same number of rows."""
@@ -77,6 +78,13 @@ class DeviceMoments:
             self._flush()
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+
+
+@functools.cache
+def _compiled(mesh: Mesh) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`_fill` and `_absorb` over the devices, the same for every set so that they compile once."""
+    fill = map_over_devices(_fill, mesh, replicated=(False,) * 4 + (True,), donate=(0,))
+    return fill, map_over_devices(_absorb, mesh, replicated=(False, False), donate=(0, 1))
 
 
 def _fill(buffer: _Buffer, rows: Array, mask: Array, first: Array, place: Array) -> _Buffer:
