@@ -1,6 +1,7 @@
 """What every source of images offers, and a subset of one."""
 
 import abc
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -19,7 +20,8 @@ class ImageSource(abc.ABC):
     Attributes:
       name: What the user called the source.
       keys: One per image, no two alike; an image's index is its position here.
-      labels: One per image: its folder below the root. None where there are no folders.
+      labels: One per image: its folder below the root, or its class in a data set. None where there are
+        none.
     """
 
     name: str
@@ -73,8 +75,12 @@ class _Subset(ImageSource):
         self._indices = indices
         self.name = source.name
         self.keys = [source.keys[index] for index in indices]
-        if source.labels is not None:
-            self.labels = [source.labels[index] for index in indices]
+
+    @functools.cached_property
+    def labels(self) -> Sequence[str] | None:  # type: ignore[override]
+        """The labels of those; looked at late, as finding them may mean reading every image's record."""
+        labels = self._source.labels
+        return None if labels is None else [labels[index] for index in self._indices]
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         return self._source.read(self._indices[index])

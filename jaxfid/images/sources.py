@@ -1,7 +1,7 @@
 """Opens whatever holds images as an `ImageSource`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,21 @@ from jaxfid.images.array_files import ArrayFileSource
 from jaxfid.images.arrays import ArraySource, SequenceSource
 from jaxfid.images.folders import FolderSource, is_image_name, list_files
 from jaxfid.images.interface import ImageSource, name_some
+from jaxfid.images.spool import SpooledSource
+from jaxfid.images.tfds import SCHEME, open_tfds
 
-_KINDS = "a folder, a .zip, .tar, .npz or .npy file"
+_KINDS = "a folder, a .zip, .tar, .npz or .npy file, tfds:NAME/SPLIT"
 _COMPRESSED_TARS = (".tgz", ".tbz", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def open_source(
-    images: str | os.PathLike[str] | np.ndarray | Sequence[Any] | ImageSource,
+    images: str
+    | os.PathLike[str]
+    | np.ndarray
+    | Sequence[Any]
+    | Iterable[Any]
+    | Callable[[], Iterable[Any]]
+    | ImageSource,
 ) -> ImageSource:
     """Returns the images as a source, having checked all that can be checked without decoding.
 
@@ -29,8 +37,11 @@ def open_source(
         * a folder of images, searched with all folders below, or of tar files;
         * a `.zip` or `.tar` file of images, or a list of `.tar` files (WebDataset's shards);
         * a `.npy` or `.npz` file of one uint8 array, `(n, h, w, 3)` or, grey, `(n, h, w)`;
+        * `tfds:NAME[/CONFIG][:VERSION]/SPLIT`, a data set that TensorFlow Datasets prepared here;
         * such an array, NumPy's or any that NumPy can view or copy, JAX's among them;
         * a sequence of uint8 arrays `(h, w, 3)` or `(h, w)`, of any sizes;
+        * any other iterable of such arrays or of batches `(n, h, w, 3)`, or a function that returns one, as
+          a generator function does: read to its end here and kept in a temporary file;
         * a source, which comes back as it is.
 
     Raises:
@@ -38,17 +49,32 @@ def open_source(
     """
     if isinstance(images, ImageSource):
         return images
+    if isinstance(images, str) and images.startswith(SCHEME):
+        return open_tfds(images)
     if isinstance(images, str | os.PathLike):
         return _open_path(Path(images), str(images))
     if isinstance(images, np.ndarray) or hasattr(images, "__dlpack__"):
         return _open_array(images)
-    has_order = hasattr(images, "__getitem__") and hasattr(images, "__len__")
-    if not has_order or isinstance(images, bytes | bytearray | Mapping):
-        expected = f"{_KINDS}, an array, or a sequence of arrays with a length"
-        raise InputError(f"images: expected {expected}, found {type(images).__name__}")
+    if isinstance(images, bytes | bytearray | Mapping):
+        raise _unknown_kind(images)
+    if not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
+        return _open_iterable(images)
     if len(images) and all(isinstance(item, str | os.PathLike) for item in _ends(images)):
         return _open_shards(images)
     return SequenceSource(images, name=f"sequence of {len(images)} images")
+
+
+def _open_iterable(images: Any) -> ImageSource:  # noqa: ANN401
+    name = getattr(images, "__qualname__", type(images).__name__)
+    given = images() if callable(images) else images
+    if not isinstance(given, Iterable):
+        raise _unknown_kind(given)
+    return SpooledSource(given, name=name)
+
+
+def _unknown_kind(images: Any) -> InputError:  # noqa: ANN401
+    expected = f"{_KINDS}, an array, or a sequence, an iterable or a generator function of arrays"
+    return InputError(f"images: expected {expected}, found {type(images).__name__}")
 
 
 def _open_path(path: Path, name: str) -> ImageSource:

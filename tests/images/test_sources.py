@@ -32,7 +32,7 @@ def test_empty_path_is_not_the_current_folder():
 
 
 @pytest.mark.parametrize(
-    ("images", "kind"), [(3, "int"), (None, "NoneType"), (iter([]), "list_iterator")]
+    ("images", "kind"), [(3, "int"), (None, "NoneType"), (lambda: 3, "int"), (int, "int")]
 )
 def test_object_of_another_kind(images, kind):
     with pytest.raises(InputError, match=f"images: expected a folder, .* found {kind}"):

@@ -1,0 +1,76 @@
+"""Images that come once, in order, from an iterable or a generator: kept in a temporary file."""
+
+import tempfile
+import weakref
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxfid.errors import InputError
+from jaxfid.images.arrays import check_image_array, in_three_channels, make_position_keys
+from jaxfid.images.interface import ImageSource
+from jaxfid.images.random_access import FileReader
+
+
+class _Place(NamedTuple):
+    offset: int
+    shape: tuple[int, ...]
+    crc: int
+
+    @property
+    def num_bytes(self) -> int:
+        return int(np.prod(self.shape))
+
+
+class SpooledSource(ImageSource):
+    """The images of an iterable, which is read to its end at once; keys are positions.
+
+    Their pixels go to a file in the system's temporary folder (`TMPDIR`), as large as the arrays are, so
+    that memory does not grow with their number. The file goes with the source.
+    """
+
+    def __init__(self, images: Iterable[Any], *, name: str) -> None:
+        """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, of any sizes, or batches of them `(n, h, w, 3)`.
+
+        Raises:
+          InputError: An item is no such array, or there is none; names the item.
+        """
+        self.name = name
+        with tempfile.NamedTemporaryFile(prefix="jaxfid-", delete=False) as file:
+            path = Path(file.name)
+            weakref.finalize(self, path.unlink, missing_ok=True)
+            self._places = []
+            for image in _single_images(images, name):
+                pixels = image.tobytes()
+                self._places.append(_Place(file.tell(), image.shape, zlib.crc32(pixels)))
+                file.write(pixels)
+        if not self._places:
+            raise InputError(f"{name}: expected images, found none in it")
+        self.keys = make_position_keys(len(self._places))
+        self._reader = FileReader(path)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Returns the image at a position."""
+        place = self._places[index]
+        pixels = self._reader.read_at(place.offset, place.num_bytes)
+        return in_three_channels(np.frombuffer(pixels, np.uint8).reshape(place.shape))
+
+    def stamp(self, index: int) -> str:
+        """Returns the image's size in bytes and a checksum of its pixels."""
+        place = self._places[index]
+        return f"{place.num_bytes} {place.crc:08x}"
+
+
+def _single_images(images: Iterable[Any], name: str) -> Iterator[np.ndarray]:
+    for number, item in enumerate(images):
+        if not hasattr(item, "__dlpack__"):  # Pillow's palette images would pass for grey.
+            found = type(item).__name__
+            raise InputError(f"{name} item {number}: expected an array, found {found}")
+        array = np.asarray(item)
+        batch = array if array.ndim == 4 else array[None]
+        check_image_array(batch.shape, batch.dtype, f"{name} item {number}")
+        yield from batch

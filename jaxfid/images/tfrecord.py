@@ -1,0 +1,91 @@
+"""Records of TFRecord files at any position, without TensorFlow."""
+
+import bisect
+import itertools
+import struct
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxfid.errors import InputError
+from jaxfid.images.random_access import FileReader
+
+_HEADER = struct.Struct("<QI")  # Length of the record, checksum of the length.
+_FOOTER_BYTES = 4  # Checksum of the record.
+
+
+class Shard(NamedTuple):
+    """A run of records of one file, with the names that TFDS and array_record give its parts.
+
+    Attributes:
+      filename: The file.
+      skip: Records before the run.
+      take: Records of the run.
+      examples_in_shard: Records of the whole file, by the data set's own description.
+    """
+
+    filename: str
+    skip: int
+    take: int
+    examples_in_shard: int
+
+
+class TfRecords(Sequence[bytes]):
+    """The records of some shards, one after another, each read on its own and from any thread.
+
+    TFRecord has no index: a file's is made when the first of its records is read, from the lengths that
+    stand before the records. Checksums are not verified; a file cut off, or with another number of
+    records than described, is found.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        """Takes the shards, and opens none."""
+        self._shards = shards
+        self._ends = list(itertools.accumulate(shard.take for shard in shards))
+        self._files: list[_IndexedFile | None] = [None] * len(shards)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> bytes:  # type: ignore[override]
+        number = bisect.bisect_right(self._ends, index)
+        shard = self._shards[number]
+        first = self._ends[number] - shard.take
+        return self._file(number).read_record(index - first + shard.skip)
+
+    def _file(self, number: int) -> "_IndexedFile":
+        with self._lock:
+            if (file := self._files[number]) is None:
+                shard = self._shards[number]
+                file = self._files[number] = _IndexedFile(shard)
+            return file
+
+
+class _IndexedFile:
+    """A TFRecord file whose records' places are known."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._reader = FileReader(Path(shard.filename))
+        self._places = _find_records(self._reader)
+        if len(self._places) != shard.examples_in_shard:
+            raise InputError(
+                f"{shard.filename}: expected {shard.examples_in_shard} records, found "
+                f"{len(self._places)}; the file is not the one that the data set describes"
+            )
+
+    def read_record(self, position: int) -> bytes:
+        return self._reader.read_at(*self._places[position])
+
+
+def _find_records(reader: FileReader) -> list[tuple[int, int]]:
+    """Offset and length of every record."""
+    places, offset = [], 0
+    while offset < reader.num_bytes:
+        length, _ = _HEADER.unpack(reader.read_at(offset, _HEADER.size))
+        places.append((offset + _HEADER.size, length))
+        offset += _HEADER.size + length + _FOOTER_BYTES
+    if offset > reader.num_bytes:
+        raise InputError(f"{reader.path}: expected a whole TFRecord file, found one cut off")
+    return places
