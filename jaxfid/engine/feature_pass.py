@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxfid.engine.devices import is_cpu, map_over_devices, put_replicated, put_rows
+from jaxfid.engine.row_map import RowFunction, map_rows
 from jaxfid.images.batches import Batch
 from jaxfid.inception.extractor import Extractor
-from jaxfid.inception.resize import batch_positions, normalise, resize
+from jaxfid.inception.resize import BatchPositions, batch_positions, normalise, resize
 
 STEPS_IN_FLIGHT = 2
 """Batches that the devices may be behind the host: enough to overlap, few enough to bound memory."""
@@ -41,9 +40,10 @@ class FeaturePass:
         self.mesh = mesh
         self._protocol = extractor.protocol
         self._params = put_replicated(extractor.params, mesh)
-        by_image = _map_single_images if is_cpu(mesh) else _as_it_is
+        # One image at a time keeps the working set in a CPU core's cache; others take all at once.
+        by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
         self._prepare = map_over_devices(
-            by_image(functools.partial(_prepare, protocol=extractor.protocol)),
+            by_image(lambda _, rows: prepare(extractor, *rows)),
             mesh,
             replicated=(True, False),
         )
@@ -90,21 +90,10 @@ def run_pass(
         finish_oldest()
 
 
-def _prepare(_: Any, rows: Any, *, protocol: Any) -> Array:  # noqa: ANN401
-    images, positions = rows
-    return normalise(resize(images, positions, protocol), protocol)
+def prepare(extractor: Extractor, images: Array, positions: BatchPositions) -> Array:
+    """Returns the network's input from images in 0..255 in the corner of a canvas."""
+    return normalise(resize(images, positions, extractor.protocol), extractor.protocol)
 
 
-def _as_it_is(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _as_it_is(function: RowFunction) -> RowFunction:
     return function
-
-
-def _map_single_images(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Runs over one image at a time, which keeps the working set in a CPU core's cache."""
-
-    def mapped(whole: Any, rows: Any) -> Any:  # noqa: ANN401
-        singles = jax.tree.map(lambda a: a[:, None], rows)
-        outputs = lax.map(lambda one: function(whole, one), singles)
-        return jax.tree.map(lambda a: jnp.reshape(a, (-1, *a.shape[2:])), outputs)
-
-    return mapped
