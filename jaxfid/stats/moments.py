@@ -1,6 +1,8 @@
 """Moments: what is kept of feature vectors so that any partition of them gives the same statistics."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,17 +31,17 @@ class Moments:
     outer: Float[Array | np.ndarray, "*lead d d"]
 
     def __add__(self, other: "Moments") -> "Moments":
-        return jax.tree.map(lambda a, b: a + b, self, other)
+        return _map(lambda a, b: a + b, self, other)
 
     def __sub__(self, other: "Moments") -> "Moments":
-        return jax.tree.map(lambda a, b: a - b, self, other)
+        return _map(lambda a, b: a - b, self, other)
 
     def __getitem__(self, index: int) -> "Moments":
-        return jax.tree.map(lambda a: a[index], self)
+        return _map(lambda a: a[index], self)
 
     def total_over(self, axis: int = 0) -> "Moments":
         """Returns the sums with one leading axis added up."""
-        return jax.tree.map(lambda a: a.sum(axis), self)
+        return _map(lambda a: a.sum(axis), self)
 
     def mean(self) -> Float[np.ndarray, "d"]:
         """Returns the mean vector.
@@ -58,12 +60,18 @@ class Moments:
         """
         self._require(ddof + 1, f"a covariance with ddof={ddof}")
         mean = self.mean()
-        centred = np.asarray(self.outer) - self.count * np.outer(mean, mean)
+        centred = np.asarray(self.outer) - float(self.count) * np.outer(mean, mean)
         return centred / (float(self.count) - ddof)
 
     def _require(self, least: int, what: str) -> None:
         if float(self.count) < least:
             raise InputError(f"count: {what} needs at least {least} images, found {self.count:.0f}")
+
+
+def _map(function: Callable[..., Any], *moments: Moments) -> Moments:
+    """Maps over the sums; in float64 also where they are JAX arrays in a program that has none."""
+    with jax.enable_x64(True):
+        return jax.tree.map(function, *moments)
 
 
 def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:

@@ -1,0 +1,59 @@
+"""Results survive the way through JSON, and lines for people say what is known."""
+
+import json
+
+import pytest
+
+from jaxfid.errors import InputError
+from jaxfid.result import Comparison, Metric, Result, SetResult
+
+RESULT = Result(
+    reference={"name": "real", "num_images": 5},
+    protocol={"name": "clean", "dims": 64, "precision": "float32"},
+    weights={"name": "w", "sha256": "00", "official": False},
+    environment={"versions": {"jaxfid": "0"}},
+    results=(
+        SetResult(
+            "a",
+            5,
+            {"fid": Metric(2.312345678901234, stderr=0.04, rests=(2.0, 3.0)), "kid": Metric(-0.5)},
+            skipped=({"key": "x.png", "reason": "truncated"},),
+            warnings=("few",),
+        ),
+        SetResult("b", None, {"inception_score": Metric(9.0, std=0.1, details={"num_splits": 10})}),
+    ),
+    comparisons=(Comparison("fid", "a", "b", 0.3, 0.1, True),),
+)
+
+
+def test_json_goes_both_ways():
+    text = RESULT.to_json()
+    again = Result.from_json(text)
+    assert again.to_json() == text
+    assert again.results[0].metrics["fid"].value == 2.312345678901234
+    assert again.comparisons == RESULT.comparisons
+
+
+def test_json_has_the_promised_layout_and_leaves_out_what_is_not_known():
+    fields = json.loads(RESULT.to_json())
+    assert list(fields)[:5] == ["reference", "protocol", "weights", "environment", "results"]
+    first, second = fields["results"]
+    assert first["generated"] == "a"
+    assert first["num_images"] == 5
+    assert first["metrics"]["kid"] == {"value": -0.5}
+    assert first["metrics"]["fid"]["stderr"] == 0.04
+    assert "num_images" not in second
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}'])
+def test_other_text_is_refused(text):
+    with pytest.raises(InputError, match="result: expected JSON that jaxfid wrote"):
+        Result.from_json(text)
+
+
+def test_lines_for_people():
+    a, b = RESULT.results
+    assert str(a) == "a: fid 2.31235 +- 0.04, kid -0.5 (5 images, 1 skipped)"
+    assert str(b) == "b: inception_score 9 (std 0.1) (statistics)"
+    assert str(RESULT.comparisons[0]) == ("a is 0.3 +- 0.1 lower in fid than b: more than chance")
+    assert str(Metric(1.5, checked=1.25)) == "1.5 (SciPy 1.25)"
