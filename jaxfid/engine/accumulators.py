@@ -1,9 +1,10 @@
 """What is kept of a pass: moments summed on the devices, or the features themselves on the host."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from jaxfid.engine.devices import map_over_devices, put_rows
+from jaxfid.engine.devices import has_float64, map_over_devices, put_rows
 from jaxfid.engine.feature_pass import STEPS_IN_FLIGHT, Features
+from jaxfid.errors import InputError
 from jaxfid.images.batches import Batch
 from jaxfid.stats.moments import Moments, deal, moments_of, zero_moments
 
@@ -102,28 +104,115 @@ def _absorb(sums: Moments, buffer: _Buffer) -> tuple[Moments, _Buffer]:
     return sums + moments_of(buffer.rows, buffer.mask), emptied
 
 
+class _Arrivals:
+    """Rows of one feature on their way to the host, handed on a few batches after they were made."""
+
+    def __init__(self, feature: str, keep: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        self._feature, self._keep = feature, keep
+        self._waiting: collections.deque[tuple[Array, np.ndarray, np.ndarray]] = collections.deque()
+
+    def add(self, features: Features, batch: Batch) -> None:
+        rows = features[self._feature]
+        rows.copy_to_host_async()
+        self._waiting.append((rows, batch.mask, batch.indices))
+        self.take(all_but=STEPS_IN_FLIGHT)
+
+    def take(self, *, all_but: int = 0) -> None:
+        while len(self._waiting) > all_but:
+            rows, mask, indices = self._waiting.popleft()
+            self._keep(np.asarray(rows)[mask], indices[mask])
+
+
+class HostMoments:
+    """What `DeviceMoments` keeps, kept on the host: for devices without float64.
+
+    The features come to the host while the devices go on, 8 kB of an image, and are summed there.
+    """
+
+    def __init__(self, feature: str, width: int, *, num_blocks: int = 1) -> None:
+        self._sums = zero_moments(width, lead=(num_blocks,))
+        self._arrivals = _Arrivals(feature, self._keep)
+        self._rows: list[np.ndarray] = []
+        self._indices: list[np.ndarray] = []
+
+    def add(self, features: Features, batch: Batch) -> None:
+        """Takes one batch's features."""
+        self._arrivals.add(features, batch)
+
+    def _keep(self, rows: np.ndarray, indices: np.ndarray) -> None:
+        self._rows.append(rows)
+        self._indices.append(indices)
+        if sum(map(len, self._rows)) >= ROWS_PER_UPDATE * len(self._sums.count):
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, indices = np.concatenate(self._rows), np.concatenate(self._indices)
+        self._rows, self._indices = [], []
+        for block in range(len(self._sums.count)):
+            dealt = rows[indices % len(self._sums.count) == block]
+            for total, new in zip(
+                jax.tree.leaves(self._sums),
+                jax.tree.leaves(moments_of(dealt, np.ones(len(dealt), bool))),
+                strict=True,
+            ):
+                total[block] += new
+
+    def moments(self) -> Moments:
+        """Returns the sums, with the blocks as leading axis."""
+        self._arrivals.take()
+        if self._rows:
+            self._flush()
+        return jax.tree.map(np.copy, self._sums)
+
+
+def make_moments(
+    feature: str,
+    width: int,
+    mesh: Mesh,
+    *,
+    num_blocks: int = 1,
+    sums: Literal["auto", "device", "host"] = "auto",
+) -> DeviceMoments | HostMoments:
+    """Returns an accumulator of moments: on the devices where they have float64, else on the host.
+
+    Args:
+      feature: Name of the features.
+      width: Their number.
+      mesh: The devices that compute them.
+      num_blocks: Into how many blocks of images the sums are divided.
+      sums: "device" or "host" to choose one of them.
+
+    Raises:
+      InputError: `sums` is "device", and the devices have no float64.
+    """
+    if keeps_sums_on_host(sums, mesh):
+        return HostMoments(feature, width, num_blocks=num_blocks)
+    return DeviceMoments(feature, width, mesh, num_blocks=num_blocks)
+
+
+def keeps_sums_on_host(sums: Literal["auto", "device", "host"], mesh: Mesh) -> bool:
+    """Whether sums belong on the host; arguments and errors as in `make_moments`."""
+    if sums == "device" and not has_float64(mesh):
+        platform = mesh.devices.flat[0].platform
+        raise InputError(f"sums: a {platform} has no float64 to keep them in; choose auto or host")
+    return sums == "host" or not has_float64(mesh)
+
+
 class FeatureStore:
     """Features of one name, kept on the host in the order of the source."""
 
     def __init__(self, feature: str) -> None:
-        self._feature = feature
-        self._waiting: list[tuple[Array, np.ndarray]] = []
+        self._arrivals = _Arrivals(feature, self._keep)
         self._kept: list[np.ndarray] = []
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features, and fetches those of the batch before the last few."""
-        rows = features[self._feature]
-        rows.copy_to_host_async()
-        self._waiting.append((rows, batch.mask))
-        if len(self._waiting) > STEPS_IN_FLIGHT:
-            self._fetch_oldest()
+        self._arrivals.add(features, batch)
 
-    def _fetch_oldest(self) -> None:
-        rows, mask = self._waiting.pop(0)
-        self._kept.append(np.asarray(rows)[mask])
+    def _keep(self, rows: np.ndarray, indices: np.ndarray) -> None:
+        self._kept.append(rows)
 
     def features(self) -> Float[np.ndarray, "n d"]:
         """Returns the float32 features of every image so far."""
-        while self._waiting:
-            self._fetch_oldest()
+        self._arrivals.take()
         return np.concatenate(self._kept)

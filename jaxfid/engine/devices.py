@@ -69,3 +69,12 @@ def put_replicated(tree: Any, mesh: Mesh) -> Any:  # noqa: ANN401
 def is_cpu(mesh: Mesh) -> bool:
     """Whether the mesh is of (real or simulated) CPU devices."""
     return mesh.devices.flat[0].platform == "cpu"
+
+
+def has_float64(mesh: Mesh) -> bool:
+    """Whether the devices compute in float64.
+
+    JAX cannot be asked. Its own tests take float64 for granted on these platforms and leave it out on
+    TPUs, for which XLA imitates it by pairs of float32, where it does at all.
+    """
+    return mesh.devices.flat[0].platform in ("cpu", "gpu", "cuda", "rocm")

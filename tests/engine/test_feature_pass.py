@@ -1,13 +1,20 @@
 """Laws of the pass: partition, devices, batch size and padding change nothing, and nothing compiles twice."""
 
 import itertools
+import unittest.mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxfid.engine.accumulators import DeviceMoments, FeatureStore
+from jaxfid.engine.accumulators import (
+    DeviceMoments,
+    FeatureStore,
+    HostMoments,
+    keeps_sums_on_host,
+    make_moments,
+)
 from jaxfid.engine.devices import local_mesh
 from jaxfid.engine.feature_pass import FeaturePass, run_pass
 from jaxfid.errors import InputError
@@ -39,10 +46,10 @@ def make_images(count: int, sides=(20, 40)) -> list[np.ndarray]:
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
 
 
-def run(images, *, devices=1, batch_size=8, workers=0, blocks=1, extractor=None):
+def run(images, *, devices=1, batch_size=8, workers=0, blocks=1, sums="device"):
     mesh = local_mesh(devices)
-    feature_pass = FeaturePass(extractor or make_extractor(), mesh)
-    moments = DeviceMoments("small", WIDTH, mesh, num_blocks=blocks)
+    feature_pass = FeaturePass(make_extractor(), mesh)
+    moments = make_moments("small", WIDTH, mesh, num_blocks=blocks, sums=sums)
     store = FeatureStore("small")
     batches = Batches(
         open_source(images),
@@ -90,6 +97,42 @@ def test_blocks_depend_on_the_index_alone_and_add_up_to_the_whole():
             rows = features[block::4].astype(np.float64)
             np.testing.assert_allclose(blocks.outer[block], rows.T @ rows, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(blocks.total_over().outer, whole.outer[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("devices", "blocks"), [(1, 1), (2, 1), (8, 4)])
+def test_sums_on_the_host_are_those_on_the_devices(devices, blocks, monkeypatch):
+    # So few rows that some are summed before all have come, and not at the end of a batch of a block.
+    monkeypatch.setattr("jaxfid.engine.accumulators.ROWS_PER_UPDATE", 3)
+    images = make_images(45)
+    expected, _ = run(images, devices=devices, blocks=blocks)
+    moments, _ = run(images, devices=devices, blocks=blocks, sums="host")
+    np.testing.assert_array_equal(moments.count, expected.count)
+    # The same features; two orders of adding 45 products below 1 in float64.
+    np.testing.assert_allclose(moments.total, expected.total, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(moments.outer, expected.outer, rtol=1e-12, atol=1e-12)
+
+
+def test_sums_on_the_host_may_be_read_and_go_on():
+    (batch,) = Batches(
+        open_source(make_images(3)), batch_size=4, num_workers=0, reduce=lambda image: image
+    )
+    rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [jnp.nan, jnp.inf]], jnp.float32)
+    moments = HostMoments("small", 2)
+    moments.add({"small": rows}, batch)
+    first = moments.moments()
+    moments.add({"small": rows}, batch)
+    np.testing.assert_array_equal(first.total, [[9.0, 12.0]])
+    np.testing.assert_array_equal(moments.moments().total, [[18.0, 24.0]])
+
+
+def test_where_sums_are_kept():
+    mesh = local_mesh(2)
+    assert isinstance(make_moments("small", 2, mesh), DeviceMoments)
+    assert isinstance(make_moments("small", 2, mesh, sums="host"), HostMoments)
+    tpu = unittest.mock.Mock(devices=np.array([unittest.mock.Mock(platform="tpu")]))
+    assert keeps_sums_on_host("auto", tpu)
+    with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* choose auto or host"):
+        keeps_sums_on_host("device", tpu)
 
 
 def test_a_ragged_last_batch_and_mixed_sizes_compile_nothing_more():
