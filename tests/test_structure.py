@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "protocol": {"errors"},
     "images": {"errors", "protocol"},
     "inception": {"errors", "protocol"},
+    "checkpoints": {"errors", "images", "inception"},
     "stats": {"errors", "protocol"},
     "metrics": {"errors", "stats"},
     "engine": {"errors", "protocol", "images", "inception", "stats"},

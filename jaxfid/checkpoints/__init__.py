@@ -1,0 +1,1 @@
+"""Checkpoints of training runs: finding them, and drawing images from them."""
