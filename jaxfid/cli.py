@@ -109,6 +109,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--num-workers", type=int, default=default.num_workers, metavar="N", help="decoding threads"
     )
     add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
+    add(
+        "--sums",
+        choices=("auto", "device", "host"),
+        default=default.sums,
+        help="where sums of features are kept (auto: the host where devices have no float64)",
+    )
     add("--limit", type=int, metavar="N", help="score a random subset of N images")
     add("--seed", type=int, default=default.seed, metavar="S", help="of that subset")
     add("--on-error", choices=("fail", "skip"), default=default.on_error, help="unreadable files")

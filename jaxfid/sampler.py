@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxfid.checks import Origin
-from jaxfid.engine.accumulators import DeviceMoments, FeatureStore
+from jaxfid.engine.accumulators import FeatureStore, make_moments
 from jaxfid.engine.devices import is_cpu, local_mesh
 from jaxfid.engine.feature_pass import FeaturePass, run_pass
 from jaxfid.environment import versions
@@ -102,7 +102,7 @@ class Sampler:
         s, mesh = self._settings, self._feature_pass.mesh
         widths = self._extractor.widths
         moments = {
-            name: DeviceMoments(name, widths[name], mesh, num_blocks=blocks)
+            name: make_moments(name, widths[name], mesh, num_blocks=blocks, sums=s.sums)
             for name in sorted(needs.moments)
         }
         stores = {name: FeatureStore(name) for name in sorted(needs.features)}

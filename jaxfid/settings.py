@@ -43,6 +43,7 @@ class SettingsDict(TypedDict, total=False):
     batch_size: int | None
     num_workers: int
     devices: int | None
+    sums: Literal["auto", "device", "host"]
     limit: int | None
     seed: int
     on_error: Literal["fail", "skip"]
@@ -67,6 +68,8 @@ class Settings:
       batch_size: Images per step over all devices; None chooses for the devices. No score depends on it.
       num_workers: Decoding threads; 0 decodes in the calling thread.
       devices: How many of this process's devices to use; None for all.
+      sums: Where sums of features are kept: "device", "host", or "auto": the host where the devices have no
+        float64, as TPUs do not. No score depends on it.
       limit: Score a random subset of so many images; None for all.
       seed: Of that subset.
       on_error: Whether a file that cannot be read ends the evaluation or is left out and listed.
@@ -86,6 +89,7 @@ class Settings:
     batch_size: int | None = None
     num_workers: int = 2
     devices: int | None = None
+    sums: Literal["auto", "device", "host"] = "auto"
     limit: int | None = None
     seed: int = 0
     on_error: Literal["fail", "skip"] = "fail"
@@ -105,6 +109,8 @@ class Settings:
             )
         if self.on_error not in ("fail", "skip"):
             raise InputError(f"on_error: expected fail or skip, found {self.on_error!r}")
+        if self.sums not in ("auto", "device", "host"):
+            raise InputError(f"sums: expected auto, device or host, found {self.sums!r}")
         if self.splits not in ("torch_fidelity", "adm"):
             raise InputError(f"splits: expected torch_fidelity or adm, found {self.splits!r}")
         least = {
