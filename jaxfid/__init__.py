@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxfid.engine.processes import initialize_distributed as initialize_distributed
     from jaxfid.errors import InputError as InputError
     from jaxfid.errors import JaxfidError as JaxfidError
     from jaxfid.errors import WeightsUnavailableError as WeightsUnavailableError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from jaxfid.stats.moments import Moments as Moments
 
 _HOMES = {
+    "engine.processes": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
     "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
     "images.interface": ("ImageSource",),

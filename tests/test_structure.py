@@ -84,6 +84,7 @@ def test_public_names():
         "extract_features",
         "frechet_distance",
         "frechet_distance_from_features",
+        "initialize_distributed",
         "load_stats",
         "load_weights",
         "open_source",
