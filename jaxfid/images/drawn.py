@@ -1,0 +1,88 @@
+"""Images that are drawn when they are wanted, a chunk at a time: a generator's samples as a source."""
+
+import collections
+import concurrent.futures
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxfid.errors import InputError
+from jaxfid.images.arrays import make_position_keys
+from jaxfid.images.interface import ImageSource
+
+Chunk = UInt8[np.ndarray, "size h w 3"]
+
+
+class DrawnSource(ImageSource):
+    """The first images of an endless row of equal chunks, each drawn on its own.
+
+    Chunks are drawn ahead by threads of the source's own and dropped after use; one that is asked for
+    again is drawn again. So memory does not grow with the number of images, and `draw` has to give
+    the same images for the same chunk, whenever and in whichever thread it is called.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[int], Chunk],
+        *,
+        name: str,
+        num_images: int,
+        chunk_size: int,
+        stamp: str,
+        num_threads: int = 1,
+    ) -> None:
+        """Makes a source of images that are not drawn yet.
+
+        Args:
+          draw: From a chunk's number to its images.
+          name: What to call the source.
+          num_images: Images of the source; the last chunk's rest is not used.
+          chunk_size: Images that `draw` gives at once.
+          stamp: What identifies generator and noise.
+          num_threads: Chunks drawn at the same time.
+
+        Raises:
+          InputError: A number is below 1.
+        """
+        numbers = {"num_images": num_images, "chunk_size": chunk_size}
+        wrong = [f"{key}: expected at least 1, found {n}" for key, n in numbers.items() if n < 1]
+        if wrong:
+            raise InputError("; ".join(wrong))
+        self.name = name
+        self.keys = make_position_keys(num_images)
+        self._draw, self._chunk_size, self._stamp = draw, chunk_size, stamp
+        self._num_chunks = -(-num_images // chunk_size)
+        self._ahead = num_threads
+        self._chunks: collections.OrderedDict[int, Future[Chunk]] = collections.OrderedDict()
+        self._lock = threading.Lock()
+        self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, "jaxfid-draw")
+        weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Returns the image at a position, after the wait for its chunk; raises what `draw` raises."""
+        number, row = divmod(range(len(self.keys))[index], self._chunk_size)
+        with self._lock:
+            chunk = self._start(number)
+            for following in range(number + 1, min(number + 1 + self._ahead, self._num_chunks)):
+                self._start(following)
+            self._drop_oldest()
+        return chunk.result()[row]
+
+    def stamp(self, index: int) -> str:
+        """Returns what identifies generator and noise, the same for every image."""
+        return self._stamp
+
+    def _start(self, number: int) -> Future[Chunk]:
+        if number not in self._chunks:
+            self._chunks[number] = self._pool.submit(self._draw, number)
+        self._chunks.move_to_end(number)
+        return self._chunks[number]
+
+    def _drop_oldest(self) -> None:
+        """Keeps the chunks drawn ahead and as many again, for readers that lag behind the first."""
+        while len(self._chunks) > 2 * (self._ahead + 1):
+            self._chunks.popitem(last=False)  # not cancelled: another thread may wait for it
