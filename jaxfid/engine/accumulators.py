@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -80,6 +80,18 @@ class DeviceMoments:
             self._flush()
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` takes: the sums so far, on the host."""
+        return vars(self.moments())
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Starts from sums that these or any other devices, or the host, have kept."""
+        sums = zero_moments(state["total"].shape[-1], lead=self._lead)
+        for name, array in state.items():
+            getattr(sums, name)[0] = array
+        with jax.enable_x64(True):
+            self._sums = put_rows(sums, self._mesh)
 
 
 @functools.cache
@@ -164,6 +176,14 @@ class HostMoments:
             self._flush()
         return jax.tree.map(np.copy, self._sums)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` takes: the sums so far."""
+        return vars(self.moments())
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Starts from sums that the host or any devices have kept."""
+        self._sums = Moments(**state)
+
 
 def make_moments(
     feature: str,
@@ -203,16 +223,27 @@ class FeatureStore:
 
     def __init__(self, feature: str) -> None:
         self._arrivals = _Arrivals(feature, self._keep)
-        self._kept: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []
+        self._indices: list[np.ndarray] = []
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features, and fetches those of the batch before the last few."""
         self._arrivals.add(features, batch)
 
     def _keep(self, rows: np.ndarray, indices: np.ndarray) -> None:
-        self._kept.append(rows)
+        self._rows.append(rows)
+        self._indices.append(indices)
 
     def features(self) -> Float[np.ndarray, "n d"]:
         """Returns the float32 features of every image so far."""
         self._arrivals.take()
-        return np.concatenate(self._kept)
+        return np.concatenate(self._rows)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` takes: the features so far and their images' places in the source."""
+        features = self.features()
+        return {"features": features, "indices": np.concatenate(self._indices)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Starts from features that were kept before."""
+        self._rows, self._indices = [state["features"]], [state["indices"]]
