@@ -1,0 +1,83 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxfid.errors import InputError
+from jaxfid.metrics import neighbours as module
+from jaxfid.metrics.neighbours import neighbour_distances
+from tests.metrics.features import make_small_features
+
+FEATURES = make_small_features()[0]
+
+
+def plain_neighbours(features, k):
+    squared = np.square(features[:, None].astype(np.float64) - features).sum(-1)
+    np.fill_diagonal(squared, np.inf)
+    return np.sort(squared, axis=1)[:, :k]
+
+
+@pytest.mark.parametrize("block_size", [7, 500])
+def test_agrees_with_the_plain_formula_whatever_the_blocks(block_size):
+    nearest = neighbour_distances(FEATURES, k=5, block_size=block_size)
+    # Lengths of 24 and more, in float64, beside squared distances of 5 and more.
+    np.testing.assert_allclose(nearest, plain_neighbours(FEATURES, 5), rtol=1e-13)
+
+
+def test_every_other_image_is_a_neighbour_at_most():
+    nearest = neighbour_distances(FEATURES[:30], k=29, block_size=10)
+    np.testing.assert_allclose(nearest, plain_neighbours(FEATURES[:30], 29), rtol=1e-13)
+
+
+def test_copies_are_neighbours_at_distance_zero():
+    features = np.repeat(1 + np.random.default_rng(0).random((20, 2048), np.float32), 3, axis=0)
+    nearest = neighbour_distances(features, k=3, block_size=20)
+    assert nearest[:, :2].max() <= module.ROUNDING * 2 * np.square(features).sum(1).max()
+    assert nearest[:, 2].min() > 1
+
+
+def test_rounding_bounds_the_error_of_a_distance():
+    rng = np.random.default_rng(0)
+    x = (100 * rng.random((50, 2048))).astype(np.float32)
+    y = x + rng.normal(size=x.shape).astype(np.float32)
+    mask = np.ones(50, bool)
+    with jax.enable_x64(True):
+        a, b = (module.Points(z, module.squared_lengths(z, 16), mask) for z in (x, y))
+        squared, rounding = jax.jit(module.squared_distances)(a, b)
+    exact = np.square(x[:, None].astype(np.longdouble) - y).sum(-1)
+    error = np.abs(np.asarray(squared) - exact)
+    assert error.max() > 0
+    assert (error < np.asarray(rounding) / 10).all()
+
+
+def test_sorts_what_float32_cannot_tell_apart():
+    with jax.enable_x64(True):
+        values = 1 + np.array([[5, 3, 8, 1, 9, 2, 7, 1e10]]) * 1e-12
+        least = jax.jit(module._smallest, static_argnums=1)(values, 3)
+        assert len(np.unique(values.astype(np.float32))) == 2
+        np.testing.assert_array_equal(least, values[:, [3, 5, 1]])
+
+
+def test_takes_device_arrays():
+    np.testing.assert_array_equal(
+        neighbour_distances(jnp.asarray(FEATURES), k=5, block_size=7),
+        neighbour_distances(FEATURES, k=5, block_size=7),
+    )
+
+
+def test_ragged_blocks_compile_once_per_kind():
+    before = module._nearest._cache_size()
+    neighbour_distances(FEATURES, k=4, block_size=7)
+    assert module._nearest._cache_size() == before + 2  # within a block, and across two
+
+
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [
+        (0, "k: expected the first neighbour or a later one, found 0"),
+        (120, "features: expected at least 121 images, found 120"),
+    ],
+)
+def test_refuses(k, message):
+    with pytest.raises(InputError, match=message):
+        neighbour_distances(FEATURES, k=k)
