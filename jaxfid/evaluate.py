@@ -4,13 +4,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from jaxfid.checks import check_pair, warn_of_sizes, warn_of_weights
-from jaxfid.comparison import compare_sets
-from jaxfid.environment import describe_environment
 from jaxfid.result import Result, SetResult
 from jaxfid.sampler import Sampler
-from jaxfid.samples import Images, Needs, Sample, open_images
-from jaxfid.scores import Reference, compute_scores, needs_of
+from jaxfid.samples import Images, Sample, open_images
+from jaxfid.scorer import Scorer
+from jaxfid.scores import needs_of
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
 
@@ -56,7 +54,8 @@ def compute_sample(images: Images, **settings: Unpack[SettingsDict]) -> Sample:
     choices = Settings(**settings)
     opened = open_images(images, choices)
     needs, _ = needs_of(choices)
-    return _make_sampler([opened], needs, choices).complete(opened, needs)
+    sampler = Sampler(choices, features=needs.all(), largest=_largest([opened]))
+    return sampler.complete(opened, needs)
 
 
 def compute_metrics(
@@ -80,57 +79,15 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
-    opened = [open_images(images, choices) for images in (reference, *generated)]
-    of_reference, of_generated = needs_of(choices)
-    sampler = _make_sampler(opened, of_reference | of_generated, choices)
-    origins = [sampler.origin(sample) for sample in opened]
-    notes = [
-        check_pair(origins[0], origin, allow_mismatch=choices.allow_mismatch)
-        for origin in origins[1:]
-    ]
-    against = Reference(sampler.complete(opened[0], of_reference))
+    against, *sets = [open_images(images, choices) for images in (reference, *generated)]
+    scorer = Scorer(against, choices, largest=_largest([against, *sets]))
+    notes = [scorer.check(sample) for sample in sets]
     results = []
-    for sample, known in zip(opened[1:], notes, strict=True):
-        completed = sampler.complete(sample, of_generated, blocks=choices.blocks)
-        results.append(_score(against, completed, known, choices))
+    for sample, known in zip(sets, notes, strict=True):
+        results.append(scorer.score(scorer.pair(sample), known))
         on_result(results[-1])
-    provenance = next((o.provenance for o in origins if o.provenance is not None), {})
-    return Result(
-        reference=against.sample.describe(),
-        protocol={
-            "name": provenance.get("protocol"),
-            **{name: provenance.get(name) for name in ("dims", "precision")},
-        },
-        weights={
-            name: provenance.get(f"weights_{name}") for name in ("name", "sha256", "official")
-        },
-        environment=describe_environment(),
-        results=results,
-        comparisons=compare_sets(results),
-    )
+    return scorer.result(results)
 
 
-def _make_sampler(opened: Sequence[Sample], needs: Needs, settings: Settings) -> Sampler:
-    sizes = [len(sample.source) for sample in opened if sample.source is not None]
-    return Sampler(settings, features=needs.all(), largest=max(sizes, default=1))
-
-
-def _score(
-    reference: Reference, generated: Sample, notes: Sequence[str], settings: Settings
-) -> SetResult:
-    provenance = next((s.provenance for s in generated.stats.values()), None)
-    return SetResult(
-        generated=generated.name,
-        num_images=generated.count,
-        metrics=compute_scores(reference, generated, settings),
-        skipped=generated.skipped,
-        warnings=[
-            *warn_of_weights(provenance),
-            *notes,
-            *warn_of_sizes(
-                (reference.sample.name, reference.sample.count),
-                (generated.name, generated.count),
-                width=settings.dims,
-            ),
-        ],
-    )
+def _largest(opened: Sequence[Sample]) -> int:
+    return max((len(s.source) for s in opened if s.source is not None), default=1)

@@ -166,11 +166,3 @@ def needs_of(settings: Settings) -> tuple[Needs, Needs]:
     reference = Needs(moments, named(score.features for score in scores))
     generated = Needs(moments, named(s.features + s.generated_features for s in scores))
     return reference, generated
-
-
-def compute_scores(
-    reference: Reference, generated: Sample, settings: Settings
-) -> dict[str, Metric]:
-    """Returns the metrics asked for, in the order in which they were."""
-    pair = Pair(reference, generated, settings)
-    return {name: SCORES[name].compute(pair) for name in settings.metrics}
