@@ -78,3 +78,32 @@ def has_float64(mesh: Mesh) -> bool:
     TPUs, for which XLA imitates it by pairs of float32, where it does at all.
     """
     return mesh.devices.flat[0].platform in ("cpu", "gpu", "cuda", "rocm")
+
+
+def over_automatic_axes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function for arrays on meshes with explicit axes as well, on which JAX asks of every
+    operation where its result lies. What the function gives is then whole on each device.
+    """
+
+    def automatic(*args: Any) -> Any:  # noqa: ANN401
+        meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(args))
+        explicit = next((m for m in meshes if AxisType.Explicit in m.axis_types), None)
+        if explicit is None:
+            return function(*args)
+        with jax.sharding.use_abstract_mesh(explicit):
+            return jax.sharding.auto_axes(function, out_sharding=P())(*args)
+
+    return automatic
+
+
+def count_sharers(rows: Any) -> int:  # noqa: ANN401
+    """Returns how many devices share the rows of an array, as far as can be known.
+
+    Inside a jitted function JAX does not say: all devices, as in a program over all of them. Inside
+    `shard_map` and `pmap` what is seen is one device's share.
+    """
+    if isinstance(rows, jax.core.Tracer):
+        return 1 if jax.sharding.get_abstract_mesh().manual_axes else jax.device_count()
+    if isinstance(rows, jax.Array):
+        return -(-len(rows) // rows.sharding.shard_shape(rows.shape)[0])
+    return 1

@@ -2,8 +2,9 @@
 
 import collections
 import functools
+import typing
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -14,6 +15,7 @@ from jaxfid.engine.row_map import RowFunction, map_rows
 from jaxfid.images.batches import Batch
 from jaxfid.inception.extractor import Extractor
 from jaxfid.inception.resize import BatchPositions, batch_positions, normalise, resize
+from jaxfid.protocol import Protocol
 
 STEPS_IN_FLIGHT = 2
 """Batches that the devices may be behind the host: enough to overlap, few enough to bound memory."""
@@ -22,7 +24,7 @@ Features = dict[str, Array]
 """Feature vectors by name, each `(rows, width)` float32, cut over the devices by row."""
 
 
-class Accumulator(Protocol):
+class Accumulator(typing.Protocol):
     """Something that keeps what it needs of each batch's features."""
 
     def add(self, features: Features, batch: Batch) -> None:
@@ -43,7 +45,7 @@ class FeaturePass:
         # One image at a time keeps the working set in a CPU core's cache; others take all at once.
         by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
         self._prepare = map_over_devices(
-            by_image(lambda _, rows: prepare(extractor, *rows)),
+            by_image(lambda _, rows: prepare(*rows, extractor.protocol)),
             mesh,
             replicated=(True, False),
         )
@@ -90,9 +92,9 @@ def run_pass(
         finish_oldest()
 
 
-def prepare(extractor: Extractor, images: Array, positions: BatchPositions) -> Array:
+def prepare(images: Array, positions: BatchPositions, protocol: Protocol) -> Array:
     """Returns the network's input from images in 0..255 in the corner of a canvas."""
-    return normalise(resize(images, positions, extractor.protocol), extractor.protocol)
+    return normalise(resize(images, positions, protocol), protocol)
 
 
 def _as_it_is(function: RowFunction) -> RowFunction:
