@@ -14,6 +14,7 @@ from typing import Any
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.inception.precision import PRECISIONS
+from jaxfid.process_options import add_process_options, is_first, leave_if_joined, run_joined
 from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
 from jaxfid.settings import DIMS, METRICS, Settings
 
@@ -25,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code (0 done, 2 wrong input, 3 no weights, 1 else)."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        run_joined(options.run, options)
         return 0
     except JaxfidError as error:
+        leave_if_joined(options, error)
         _say(f"jaxfid: error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
@@ -123,6 +125,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|none",
         help="where compiled programs are kept (default: the user's cache)",
     )
+    add("--resume", metavar="DIR", help="keep progress there; go on from what a killed run kept")
+    add(
+        "--resume-every",
+        dest="resume_every_s",
+        type=float,
+        default=default.resume_every_s,
+        metavar="SECONDS",
+        help="from one snapshot of the progress to the next",
+    )
+    add_process_options(parser)
 
 
 def _count_or_all(text: str) -> int | None:
@@ -131,7 +143,7 @@ def _count_or_all(text: str) -> int | None:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
-    return {**chosen, "progress": sys.stderr.isatty()}
+    return {**chosen, "progress": sys.stderr.isatty() and is_first(options)}
 
 
 def _start_jax(compile_cache: str | None = None) -> None:
@@ -147,7 +159,8 @@ def _start_jax(compile_cache: str | None = None) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    if options.json and options.json != "-":
+    first = is_first(options)
+    if first and options.json and options.json != "-":
         _check_writable(Path(options.json))
     _start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
@@ -160,9 +173,10 @@ def _score(options: argparse.Namespace) -> None:
         if options.json != "-":
             print(result, flush=True)
 
-    result = compute_metrics(
-        options.reference, options.generated, on_result=show, **_settings(options)
-    )
+    shown = {"on_result": show} if first else {}
+    result = compute_metrics(options.reference, options.generated, **shown, **_settings(options))
+    if not first:
+        return
     if options.json != "-":
         for comparison in result.comparisons:
             print(comparison)
@@ -173,12 +187,15 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _stats(options: argparse.Namespace) -> None:
-    _check_writable(options.output)
+    if is_first(options):
+        _check_writable(options.output)
     _start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_sample
     from jaxfid.stats.files import save_stats
 
     sample = compute_sample(options.images, **_settings(options))
+    if not is_first(options):
+        return
     save_stats(options.output, sample.stats)
     for skipped in sample.skipped:
         _say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")

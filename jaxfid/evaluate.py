@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
+from jaxfid.engine.processes import one_evaluation
+from jaxfid.facts import require_agreement
 from jaxfid.result import Result, SetResult
 from jaxfid.sampler import Sampler
 from jaxfid.samples import Images, Sample, open_images
@@ -49,6 +51,7 @@ def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
     return compute_sample(images, **settings).stats[str(Settings(**settings).dims)]
 
 
+@one_evaluation
 def compute_sample(images: Images, **settings: Unpack[SettingsDict]) -> Sample:
     """Returns all that the metrics asked for need of a set, and the files that were left out of it."""
     choices = Settings(**settings)
@@ -58,6 +61,7 @@ def compute_sample(images: Images, **settings: Unpack[SettingsDict]) -> Sample:
     return sampler.complete(opened, needs)
 
 
+@one_evaluation
 def compute_metrics(
     reference: Images,
     generated: Sequence[Images],
@@ -80,6 +84,7 @@ def compute_metrics(
     """
     choices = Settings(**settings)
     against, *sets = [open_images(images, choices) for images in (reference, *generated)]
+    require_agreement(choices, [against, *sets])
     scorer = Scorer(against, choices, largest=_largest([against, *sets]))
     notes = [scorer.check(sample) for sample in sets]
     results = []

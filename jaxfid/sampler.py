@@ -1,19 +1,25 @@
 """From sources to samples: the weights, the network made ready, and the pass that keeps what is needed."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 from tqdm import tqdm
 
 from jaxfid.checks import Origin
 from jaxfid.engine.accumulators import FeatureStore, make_moments
 from jaxfid.engine.devices import is_cpu, local_mesh
 from jaxfid.engine.feature_pass import FeaturePass, run_pass
+from jaxfid.engine.processes import process_group
+from jaxfid.engine.resume import Keeper, Snapshots, snapshot_path
+from jaxfid.engine.shares import features_of_all, skipped_of_all
 from jaxfid.environment import versions
 from jaxfid.errors import InputError
+from jaxfid.facts import facts_of_pass, require_agreement
 from jaxfid.images.batches import Batches
 from jaxfid.images.interface import ImageSource
 from jaxfid.inception.extractor import Extractor, make_inception_extractor
@@ -40,6 +46,7 @@ class Sampler:
         self._settings = settings
         self._features = sorted(features)
         self._largest = largest
+        self._times_seen: collections.Counter[str] = collections.Counter()
 
     @functools.cached_property
     def weights(self) -> Weights:
@@ -99,31 +106,57 @@ class Sampler:
         return self._see(sample, sample.source, missing, blocks)
 
     def _see(self, sample: Sample, source: ImageSource, needs: Needs, blocks: int) -> Sample:
-        s, mesh = self._settings, self._feature_pass.mesh
+        s, group = self._settings, process_group()
+        # Before the devices start, which is a meeting of all processes that nobody can leave.
+        require_agreement(s, [sample], weights=self.weights)
+        mesh, batch_size = self._feature_pass.mesh, self._batch_size()
+        # Other batches would be other shares; and what gathers counts on as many devices everywhere.
+        group.require_agreement({"batch size": batch_size, "devices": jax.local_device_count()})
         widths = self._extractor.widths
         moments = {
             name: make_moments(name, widths[name], mesh, num_blocks=blocks, sums=s.sums)
             for name in sorted(needs.moments)
         }
         stores = {name: FeatureStore(name) for name in sorted(needs.features)}
+        kept = [*moments.values(), *stores.values()]
+        cut = {"batch size": batch_size, "blocks": blocks}
+        names = {"moments of": sorted(moments), "features kept": sorted(stores)}
+        snapshots = self._snapshots(source, kept, facts={**cut, **names})
         batches = Batches(
             source,
-            batch_size=self._batch_size(),
+            batch_size=batch_size,
             num_workers=s.num_workers,
             on_error=s.on_error,
             reduce=functools.partial(reduce_on_host, protocol=s.protocol),
+            share=(group.index, group.count),
+            start=snapshots.next_batch,
         )
         with self._progress(source) as bar:
-            kept = [*moments.values(), *stores.values()]
-            run_pass(self._feature_pass, batches, kept, advance=bar.update)
-        dealt = {name: kept.moments() for name, kept in moments.items()}
+            followed = group.watch(snapshots.follow(batches))
+            run_pass(self._feature_pass, followed, kept, advance=bar.update)
+        dealt = {name: group.total(kept.moments()) for name, kept in moments.items()}
+        skipped = skipped_of_all(group, snapshots.skipped, source)
         return dataclasses.replace(
             sample,
             stats={**sample.stats, **{n: self._stats(source, b) for n, b in dealt.items()}},
             blocks=dealt,
-            features={name: store.features() for name, store in stores.items()},
-            skipped=[dataclasses.asdict(s) for s in batches.skipped],
+            features={name: features_of_all(group, store) for name, store in stores.items()},
+            skipped=[dataclasses.asdict(s) for s in skipped],
         )
+
+    def _snapshots(
+        self, source: ImageSource, kept: Sequence[Keeper], facts: Mapping[str, Any]
+    ) -> Snapshots:
+        """What an earlier run of this set has left, and where this one leaves its own."""
+        s, group = self._settings, process_group()
+        if s.resume is None:
+            return Snapshots(None, {}, kept, every_s=s.resume_every_s)
+        times = self._times_seen[source.name] = self._times_seen[source.name] + 1
+        name = source.name if times == 1 else f"{source.name} ({times})"
+        path = snapshot_path(s.resume, name, process=group.index)
+        share = {"processes": group.count, "process": group.index}
+        identity = {**facts_of_pass(s, self.weights, source), **facts, **share}
+        return Snapshots(path, identity, kept, every_s=s.resume_every_s)
 
     def _stats(self, source: ImageSource, blocks: Moments) -> Stats:
         moments = blocks.total_over(0)
@@ -136,9 +169,10 @@ class Sampler:
     def _batch_size(self) -> int:
         """What was asked for or fits the devices; no larger than a set, a multiple of the devices."""
         mesh = self._feature_pass.mesh
+        num_devices = mesh.size * process_group().count
         rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
-        wanted = min(self._settings.batch_size or rows * mesh.size, self._largest)
-        return -(-wanted // mesh.size) * mesh.size
+        wanted = min(self._settings.batch_size or rows * num_devices, self._largest)
+        return -(-wanted // num_devices) * num_devices
 
     @contextlib.contextmanager
     def _progress(self, source: ImageSource) -> Iterator[Any]:

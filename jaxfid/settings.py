@@ -49,6 +49,8 @@ class SettingsDict(TypedDict, total=False):
     on_error: Literal["fail", "skip"]
     allow_mismatch: bool
     verify: bool
+    resume: str | Path | None
+    resume_every_s: float
     progress: bool
 
 
@@ -75,6 +77,9 @@ class Settings:
       on_error: Whether a file that cannot be read ends the evaluation or is left out and listed.
       allow_mismatch: Score statistics against others made otherwise, with a warning instead of an error.
       verify: Compute every Frechet distance by SciPy's matrix square root as well.
+      resume: Folder in which each set's progress is kept, so that a killed evaluation goes on where it was;
+        None keeps none.
+      resume_every_s: Seconds from one such snapshot to the next.
       progress: Show progress bars on stderr.
     """
 
@@ -95,6 +100,8 @@ class Settings:
     on_error: Literal["fail", "skip"] = "fail"
     allow_mismatch: bool = False
     verify: bool = False
+    resume: str | Path | None = None
+    resume_every_s: float = 30.0
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -120,6 +127,7 @@ class Settings:
             "num_workers": 0,
             "devices": 1,
             "limit": 1,
+            "resume_every_s": 0,
         }
         for name, minimum in least.items():
             value = getattr(self, name)

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "checks": {"errors", "stats"},
     "result": {"errors"},
     "samples": {"errors", "settings", "checks", "engine", "images", "inception", "stats"},
+    "facts": {"engine", "images", "inception", "samples", "settings", "stats"},
     "scorer": {
         "checks",
         "comparison",
@@ -36,6 +37,8 @@ MAY_IMPORT = {
     },
     "evaluate": {
         "errors",
+        "engine",
+        "facts",
         "settings",
         "checks",
         "samples",
@@ -46,7 +49,17 @@ MAY_IMPORT = {
         "result",
     },
     "demo": {"errors", "evaluate", "images", "inception"},
-    "cli": {"errors", "protocol", "settings", "evaluate", "demo", "inception", "stats"},
+    "process_options": {"errors", "engine"},
+    "cli": {
+        "errors",
+        "protocol",
+        "settings",
+        "evaluate",
+        "demo",
+        "inception",
+        "process_options",
+        "stats",
+    },
     "__main__": {"cli"},
 }
 NOT_IN = {

@@ -1,6 +1,7 @@
 """What a set of images is, short enough to compare with another process's or an earlier run's."""
 
 import hashlib
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,22 @@ from jaxfid.images.interface import ImageSource
 NUM_LOOKED_AT = 16
 
 
+_identified: weakref.WeakKeyDictionary[ImageSource, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
 def identify_source(source: ImageSource) -> dict[str, Any]:
     """Returns the number of images, the digest of their listing and that of a few images' pixels.
 
     A listing holds names and sizes, which another draw of an array has in common with the first; pixels
     spread over the set tell the two apart.
     """
-    return {
-        "number of images": len(source),
-        "listing": source.digest(),
-        "pixels": _digest_of_a_few(source),
-    }
+    if source not in _identified:  # a listing of many files on a shared disk takes seconds
+        _identified[source] = {
+            "number of images": len(source),
+            "listing": source.digest(),
+            "pixels": _digest_of_a_few(source),
+        }
+    return _identified[source]
 
 
 def _digest_of_a_few(source: ImageSource) -> str:

@@ -5,12 +5,13 @@ after it, to put together what each has kept; between the two each only looks wh
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -19,6 +20,8 @@ from jaxtyping import Shaped, UInt32
 
 from jaxfid.engine.board import Board
 from jaxfid.errors import InputError, JaxfidError
+
+_P, _R = ParamSpec("_P"), TypeVar("_R")
 
 WORDS_IN_A_GATHER = 2**24
 """32-bit words that all processes together bring to one collective: 64 MB on each device."""
@@ -172,6 +175,17 @@ _group = ProcessGroup()
 def process_group() -> ProcessGroup:
     """Returns the processes that evaluate together, as seen from this one."""
     return _group
+
+
+def one_evaluation(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Returns the function as one evaluation of all processes; see `ProcessGroup.one_evaluation`."""
+
+    @functools.wraps(function)
+    def together(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with _group.one_evaluation():
+            return function(*args, **kwargs)
+
+    return together
 
 
 def initialize_distributed(
