@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxfid.evaluate import compute_fid as compute_fid
     from jaxfid.evaluate import compute_metrics as compute_metrics
     from jaxfid.evaluate import compute_stats as compute_stats
+    from jaxfid.evaluator import Evaluator as Evaluator
     from jaxfid.images.interface import ImageSource as ImageSource
     from jaxfid.images.sources import open_source as open_source
     from jaxfid.inception.model import extract_features as extract_features
@@ -38,6 +39,7 @@ _HOMES = {
     "engine.processes": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
     "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
+    "evaluator": ("Evaluator",),
     "images.interface": ("ImageSource",),
     "images.sources": ("open_source",),
     "inception.model": ("extract_features",),

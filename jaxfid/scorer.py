@@ -20,20 +20,23 @@ class Scorer:
       reference: The reference as it was opened.
       settings: Metrics, protocol, weights and so on.
       largest: Images in the largest set, which bounds the batch size.
+
+    Attributes:
+      sampler: Sees the images of all sets.
     """
 
     def __init__(self, reference: Sample, settings: Settings, *, largest: int) -> None:
         self._settings = settings
         self._of_reference, self._of_generated = needs_of(settings)
         needed = (self._of_reference | self._of_generated).all()
-        self._sampler = Sampler(settings, features=needed, largest=largest)
+        self.sampler = Sampler(settings, features=needed, largest=largest)
         self._opened = reference
-        self._origins = [self._sampler.origin(reference)]
+        self._origins = [self.sampler.origin(reference)]
 
     @functools.cached_property
     def reference(self) -> Reference:
         """The reference with all that the metrics need of it."""
-        return Reference(self._sampler.complete(self._opened, self._of_reference))
+        return Reference(self.sampler.complete(self._opened, self._of_reference))
 
     def check(self, generated: Sample) -> list[str]:
         """Returns what has to be said of comparing this set with the reference; sees no image.
@@ -41,13 +44,13 @@ class Scorer:
         Raises:
           InputError: They were made under different settings.
         """
-        origin = self._sampler.origin(generated)
+        origin = self.sampler.origin(generated)
         self._origins.append(origin)
         return check_pair(self._origins[0], origin, allow_mismatch=self._settings.allow_mismatch)
 
     def pair(self, generated: Sample) -> Pair:
         """Returns the set against the reference, its images seen."""
-        seen = self._sampler.complete(generated, self._of_generated, blocks=self._settings.blocks)
+        seen = self.sampler.complete(generated, self._of_generated, blocks=self._settings.blocks)
         return Pair(self.reference, seen, self._settings)
 
     def score(self, pair: Pair, notes: Sequence[str] = ()) -> SetResult:

@@ -48,6 +48,18 @@ MAY_IMPORT = {
         "stats",
         "result",
     },
+    "evaluator": {
+        "errors",
+        "settings",
+        "samples",
+        "sampler",
+        "scorer",
+        "engine",
+        "inception",
+        "environment",
+        "stats",
+        "result",
+    },
     "demo": {"errors", "evaluate", "images", "inception"},
     "process_options": {"errors", "engine"},
     "cli": {
@@ -99,6 +111,7 @@ def test_imports_point_one_way(path):
 def test_public_names():
     assert set(jaxfid.__all__) == {
         "PROTOCOLS",
+        "Evaluator",
         "ImageSource",
         "InputError",
         "JaxfidError",
