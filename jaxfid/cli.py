@@ -5,7 +5,6 @@ the devices can be chosen before JAX starts.
 """
 
 import argparse
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -13,13 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.inception.precision import PRECISIONS
-from jaxfid.process_options import add_process_options, is_first, leave_if_joined, run_joined
-from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
-from jaxfid.settings import DIMS, METRICS, Settings
-
-SETTINGS = {field.name for field in dataclasses.fields(Settings)} - {"progress"}
-"""Fields of `Settings` that are options of the command line, where a command has them."""
+from jaxfid.options import add_metrics, add_settings, chosen_settings, say, start_jax
+from jaxfid.process_options import is_first, leave_if_joined, run_joined
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except JaxfidError as error:
         leave_if_joined(options, error)
-        _say(f"jaxfid: error: {error}")
+        say(f"jaxfid: error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("jaxfid: interrupted")
+        say("jaxfid: interrupted")
         return 1
 
 
@@ -47,19 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     score = _command(commands, "score", _score, "score sets of images against a reference")
     score.add_argument("reference", help="images or a statistics file")
     score.add_argument("generated", nargs="+", help="images or statistics files")
-    _add_settings(score)
-    score.add_argument(
-        "--metrics", default="fid", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm"
-    )
-    score.add_argument("--splits", choices=("torch_fidelity", "adm"), default="torch_fidelity")
-    score.add_argument("--kid-subset-size", type=int, default=Settings.kid_subset_size, metavar="N")
-    score.add_argument(
-        "--blocks",
-        type=int,
-        default=Settings.blocks,
-        metavar="N",
-        help="blocks of images left out in turn for error bars; 1 for none",
-    )
+    add_settings(score)
+    add_metrics(score)
     score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     score.add_argument(
         "--verify", action="store_true", help="compute each distance by SciPy's sqrtm as well"
@@ -73,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     stats = _command(commands, "stats", _stats, "save the statistics of a set of images")
     stats.add_argument("images", help="images")
     stats.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
-    _add_settings(stats)
+    stats.add_argument(
+        "--metrics", choices=("fid", "fid,sfid"), default="fid", help="what they are to serve"
+    )
+    add_settings(stats)
 
     weights = _command(commands, "weights", _weights_status, "see, fetch or import the weights")
     actions = weights.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -94,87 +80,25 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    default = Settings()
-    add = parser.add_argument
-    add("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL.name, help="resize and scaling")
-    add("--dims", type=int, choices=DIMS, default=default.dims, help="features; 2048 is pool3")
-    add(
-        "--weights",
-        default=default.weights,
-        metavar="auto|untrained|PATH",
-        help="the network's weights",
-    )
-    add("--precision", choices=PRECISIONS, default=default.precision)
-    add("--batch-size", type=int, metavar="N", help="images per step over all devices")
-    add(
-        "--num-workers", type=int, default=default.num_workers, metavar="N", help="decoding threads"
-    )
-    add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
-    add(
-        "--sums",
-        choices=("auto", "device", "host"),
-        default=default.sums,
-        help="where sums of features are kept (auto: the host where devices have no float64)",
-    )
-    add("--limit", type=int, metavar="N", help="score a random subset of N images")
-    add("--seed", type=int, default=default.seed, metavar="S", help="of that subset")
-    add("--on-error", choices=("fail", "skip"), default=default.on_error, help="unreadable files")
-    add(
-        "--compile-cache",
-        metavar="DIR|none",
-        help="where compiled programs are kept (default: the user's cache)",
-    )
-    add("--resume", metavar="DIR", help="keep progress there; go on from what a killed run kept")
-    add(
-        "--resume-every",
-        dest="resume_every_s",
-        type=float,
-        default=default.resume_every_s,
-        metavar="SECONDS",
-        help="from one snapshot of the progress to the next",
-    )
-    add_process_options(parser)
-
-
-def _count_or_all(text: str) -> int | None:
-    return None if text == "all" else int(text)
-
-
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
-    return {**chosen, "progress": sys.stderr.isatty() and is_first(options)}
-
-
-def _start_jax(compile_cache: str | None = None) -> None:
-    """Sets what must be set before JAX starts: a CPU device per core, and the compile cache."""
-    import jax
-    import platformdirs
-
-    # One device per core: a CPU runs single images on each core faster than one image on all.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    if compile_cache != "none":
-        default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
-        jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
-
-
 def _score(options: argparse.Namespace) -> None:
     first = is_first(options)
     if first and options.json and options.json != "-":
         _check_writable(Path(options.json))
-    _start_jax(options.compile_cache)
+    start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
 
     def show(result: Any) -> None:  # noqa: ANN401
         for warning in result.warnings:
-            _say(f"jaxfid: warning: {warning}")
+            say(f"jaxfid: warning: {warning}")
         for skipped in result.skipped:
-            _say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
+            say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
         if options.json != "-":
             print(result, flush=True)
 
     shown = {"on_result": show} if first else {}
-    result = compute_metrics(options.reference, options.generated, **shown, **_settings(options))
+    result = compute_metrics(
+        options.reference, options.generated, **shown, **chosen_settings(options)
+    )
     if not first:
         return
     if options.json != "-":
@@ -189,27 +113,23 @@ def _score(options: argparse.Namespace) -> None:
 def _stats(options: argparse.Namespace) -> None:
     if is_first(options):
         _check_writable(options.output)
-    _start_jax(options.compile_cache)
+    start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_sample
     from jaxfid.stats.files import save_stats
 
-    sample = compute_sample(options.images, **_settings(options))
+    sample = compute_sample(options.images, **chosen_settings(options))
     if not is_first(options):
         return
-    save_stats(options.output, sample.stats)
+    save_stats(options.output, sample.all_stats(str(options.dims)))
     for skipped in sample.skipped:
-        _say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
-    print(f"{options.output}: statistics of {sample.stats.count} images")
+        say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
+    print(f"{options.output}: statistics of {sample.count} images")
 
 
 def _check_writable(path: Path) -> None:
     """Finds out before the work, not after it, that the result has nowhere to go."""
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"{path}: expected a file in a folder that exists and can be written")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _weights_status(options: argparse.Namespace) -> None:
@@ -244,7 +164,7 @@ def _show_stored(stored: Any) -> None:  # noqa: ANN401
 
 
 def _demo(options: argparse.Namespace) -> None:
-    _start_jax()
+    start_jax()
     from jaxfid.demo import run_demo
 
     run_demo(weights=options.weights, figure=options.out, progress=sys.stderr.isatty())

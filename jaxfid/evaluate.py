@@ -42,13 +42,13 @@ def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
 
     Args:
       images: As in `compute_fid`.
-      **settings: Fields of `Settings`.
+      **settings: Fields of `Settings`; with metrics "fid,sfid" sFID's statistics come as well.
 
     Raises:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return compute_sample(images, **settings).stats[str(Settings(**settings).dims)]
+    return compute_sample(images, **settings).all_stats(str(Settings(**settings).dims))
 
 
 @one_evaluation

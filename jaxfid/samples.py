@@ -72,6 +72,10 @@ class Sample:
         """Returns what is needed and not known yet."""
         return Needs(needs.moments - set(self.stats), needs.features - set(self.features))
 
+    def all_stats(self, main: str) -> Stats:
+        """Returns the statistics of the `main` features with sFID's, if they are known, beside them."""
+        return dataclasses.replace(self.stats[main], spatial=self.stats.get(SPATIAL))
+
     def describe(self) -> dict[str, Any]:
         """Returns what a result says of its reference."""
         provenance = next((s.provenance for s in self.stats.values()), None)

@@ -1,0 +1,18 @@
+"""Runs the command line as a user does: a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_jaxfid(*arguments, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jaxfid", *map(str, arguments)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment with an empty cache and no way out."""
+    dead = "http://127.0.0.1:9"
+    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "https_proxy": dead, "JAXFID_WEIGHTS": ""}
