@@ -1,0 +1,105 @@
+"""Options that several commands share, and what they stand for. Imports no JAX until it is to be started."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxfid.inception.precision import PRECISIONS
+from jaxfid.process_options import add_process_options, is_first
+from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
+from jaxfid.settings import DIMS, METRICS, Settings
+
+SETTINGS = {field.name for field in dataclasses.fields(Settings)} - {"progress"}
+"""Fields of `Settings` that are options of the command line, where a command has them."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command that sees images may be told."""
+    default = Settings()
+    add = parser.add_argument
+    add("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL.name, help="resize and scaling")
+    add("--dims", type=int, choices=DIMS, default=default.dims, help="features; 2048 is pool3")
+    add(
+        "--weights",
+        default=default.weights,
+        metavar="auto|untrained|PATH",
+        help="the network's weights",
+    )
+    add("--precision", choices=PRECISIONS, default=default.precision)
+    add("--batch-size", type=int, metavar="N", help="images per step over all devices")
+    add(
+        "--num-workers", type=int, default=default.num_workers, metavar="N", help="decoding threads"
+    )
+    add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
+    add(
+        "--sums",
+        choices=("auto", "device", "host"),
+        default=default.sums,
+        help="where sums of features are kept (auto: the host where devices have no float64)",
+    )
+    add("--limit", type=int, metavar="N", help="score a random subset of N images")
+    add("--seed", type=int, default=default.seed, metavar="S", help="of that subset")
+    add("--on-error", choices=("fail", "skip"), default=default.on_error, help="unreadable files")
+    add(
+        "--compile-cache",
+        metavar="DIR|none",
+        help="where compiled programs are kept (default: the user's cache)",
+    )
+    add("--resume", metavar="DIR", help="keep progress there; go on from what a killed run kept")
+    add(
+        "--resume-every",
+        dest="resume_every_s",
+        type=float,
+        default=default.resume_every_s,
+        metavar="SECONDS",
+        help="from one snapshot of the progress to the next",
+    )
+    add_process_options(parser)
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Adds which metrics are computed, and how."""
+    parser.add_argument(
+        "--metrics", default="fid", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm"
+    )
+    parser.add_argument("--splits", choices=("torch_fidelity", "adm"), default="torch_fidelity")
+    parser.add_argument(
+        "--kid-subset-size", type=int, default=Settings.kid_subset_size, metavar="N"
+    )
+    parser.add_argument(
+        "--blocks",
+        type=int,
+        default=Settings.blocks,
+        metavar="N",
+        help="blocks of images left out in turn for error bars; 1 for none",
+    )
+
+
+def _count_or_all(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns those options of a command that are fields of `Settings`."""
+    chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
+    return {**chosen, "progress": sys.stderr.isatty() and is_first(options)}
+
+
+def start_jax(compile_cache: str | None = None) -> None:
+    """Sets what must be set before JAX starts: a CPU device per core, and the compile cache."""
+    import jax
+    import platformdirs
+
+    # One device per core: a CPU runs single images on each core faster than one image on all.
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    if compile_cache != "none":
+        default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
+
+
+def say(line: str) -> None:
+    """Writes a line for people, as stdout is for data."""
+    print(line, file=sys.stderr, flush=True)
