@@ -1,5 +1,7 @@
 """Statistics go to disk and back unchanged, other tools' are read, and everything else is refused."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,33 @@ def test_adm_files_have_spatial_statistics_and_images_beside(tmp_path):
     np.testing.assert_array_equal(stats.spatial.cov, 2 * COV)
 
 
+def test_spatial_statistics_are_saved_as_adm_names_them(tmp_path):
+    path = tmp_path / "stats.npz"
+    save_stats(path, Stats(MEAN, COV, 7, spatial=Stats(MEAN + 1, 2 * COV)))
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["sigma_s"], 2 * COV)
+    np.testing.assert_array_equal(load_stats(path).spatial.mean, MEAN + 1)
+
+
+@pytest.mark.parametrize(
+    ("stats", "message"),
+    [
+        (Stats(MEAN, COV[:1]), "sigma: expected shape"),
+        (Stats(MEAN, COV, spatial=Stats(MEAN, COV * np.nan)), "sigma_s: expected finite"),
+        (Stats(MEAN, COV, provenance={"now": object()}), "stats.provenance: .* JSON"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused_and_leaves_none(tmp_path, stats, message):
+    with pytest.raises(InputError, match=message):
+        save_stats(tmp_path / "stats.npz", stats)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"gone/stats.npz: .* No such file"):
+        save_stats(tmp_path / "gone" / "stats.npz", Stats(MEAN, COV))
+
+
 def test_only_statistics_are_statistics(tmp_path):
     np.savez(tmp_path / "images.npz", arr_0=np.zeros((2, 4, 4, 3), np.uint8))
     (tmp_path / "text.npz").write_text("text")
@@ -62,16 +91,17 @@ def test_only_statistics_are_statistics(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"arr_0": MEAN}, "expected the arrays mu, sigma or ref_mu, ref_sigma, found arr_0"),
-        ({"mu": MEAN}, "expected the arrays"),
+        ({"arr_0": MEAN}, "expected one of the pairs mu, sigma .*; found arr_0"),
+        ({"mu": MEAN}, "expected mu and sigma, found mu alone"),
+        ({"mu": MEAN, "sigma": COV, "count": [7, 8]}, "count: expected a number of images"),
         ({"mu": MEAN, "sigma": COV, "mu_s": MEAN}, "expected mu_s and sigma_s, found mu_s alone"),
         ({"mu": MEAN, "sigma": COV[:1]}, "sigma: expected shape"),
         ({"mu": np.array([1, np.nan]), "sigma": COV}, "mu: .*finite"),
-        ({"mu": MEAN, "sigma": COV + [[0, 1], [0, 0]]}, "sigma: .*symmetric"),
+        ({"mu": MEAN, "sigma": COV + np.triu(COV)}, "sigma: .*symmetric"),
         ({"mu": MEAN.astype(str), "sigma": COV}, "mu: expected real numbers"),
         ({"mu": MEAN, "sigma": COV, "count": 1}, "count: expected a number of images from 2 up"),
         ({"mu": MEAN, "sigma": COV, "provenance": "[1]"}, "provenance: expected a JSON object"),
-        ({"mu": MEAN, "sigma": COV, "provenance": "{"}, "stats.npz: Expecting"),
+        ({"mu": MEAN, "sigma": COV, "provenance": "{"}, "provenance: expected JSON"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(tmp_path, arrays, message):
@@ -85,8 +115,28 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path, arrays, message):
 def test_pickles_inside_are_never_loaded(tmp_path):
     path = tmp_path / "stats.npz"
     np.savez(path, mu=np.array([print, None], object), sigma=COV)
-    with pytest.raises(InputError, match="expected an .npz of plain arrays"):
+    with pytest.raises(InputError, match=r"expected an \.npz of plain arrays"):
         load_stats(path)
+
+
+def test_a_forged_header_claims_no_memory(tmp_path):
+    path = tmp_path / "stats.npz"
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("mu", "sigma"):
+            size = len(header).to_bytes(2, "little")
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + size + header)
+    with pytest.raises(InputError, match=r"mu: .* found shape \(1000000, 1000000\)"):
+        load_stats(path)
+
+
+def test_a_single_array_is_no_statistics(tmp_path):
+    path = tmp_path / "stats.npz"
+    with path.open("wb") as file:
+        np.save(file, COV)
+    with pytest.raises(InputError, match=r"found no whole zip archive"):
+        load_stats(path)
+    assert not is_stats_file(path)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:-30]])
@@ -94,7 +144,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "stats.npz"
     save_stats(path, Stats(MEAN, COV))
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match="stats.npz"):
+    with pytest.raises(InputError, match=r"stats\.npz"):
         load_stats(path)
 
 
