@@ -4,6 +4,7 @@ Public names are loaded when first used, so that `jaxfid --help` and `import jax
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ __all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "__version__":
+        return importlib.metadata.version("jaxfid")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'jaxfid' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
