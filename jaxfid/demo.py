@@ -102,13 +102,13 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
     result = compute_metrics(reference, sources, weights=weights, progress=progress)
     values = (scored.metrics["fid"].value for scored in result.results)
     scores = dict(zip(sets, values, strict=True))
-    print(_table(scores))
+    print(make_table(scores))
     draw_figure(
         scores, sets, figure, "Frechet distance of untrained features" if caution else "FID"
     )
     print(f"Of {NUM_DISTURBED} pictures a set: to be compared with each other alone.")
     print(f"Figure: {figure}")
-    _require_growth(scores)
+    require_growth(scores)
     print(caution or "Every score grows with its disturbance.")
 
 
@@ -140,7 +140,8 @@ def _curve(scores: Mapping[Case, float], name: str) -> list[float]:
     return [scores[UNDISTURBED], *(scores[name, strength] for strength in STRENGTHS)]
 
 
-def _table(scores: Mapping[Case, float]) -> str:
+def make_table(scores: Mapping[Case, float]) -> str:
+    """Returns a line per disturbance, a column per strength."""
     heads = "".join(f"{strength:>10}" for strength in (0, *STRENGTHS))
     lines = [f"{'strength':<18}{heads}"]
     for name in DISTURBANCES:
@@ -149,7 +150,12 @@ def _table(scores: Mapping[Case, float]) -> str:
     return "\n".join(lines)
 
 
-def _require_growth(scores: Mapping[Case, float]) -> None:
+def require_growth(scores: Mapping[Case, float]) -> None:
+    """Passes where every score grows with its disturbance.
+
+    Raises:
+      JaxfidError: Names those that do not.
+    """
     falls = [name for name in DISTURBANCES if not (np.diff(_curve(scores, name)) > 0).all()]
     if falls:
         raise JaxfidError(f"the score does not grow with the disturbance: {', '.join(falls)}")

@@ -40,3 +40,31 @@ def test_fid(data, protocol, dims):
 )
 def test_every_fid(data, protocol, dims):
     check(data, protocol, dims)
+
+
+@needs_shared
+@pytest.mark.slow
+def test_torch_fidelity():
+    """KID, Inception Score, precision and recall as torch-fidelity gives them on the same files."""
+    goldens = load_goldens()
+    sets = [SHARED / goldens["fid"]["cifar10"][side] for side in ("reference", "generated")]
+    done = run_jaxfid(
+        "score", *sets, "--weights", WEIGHTS, "--kid-subset-size", 500, "--json", "-",
+        "--metrics", "kid,inception_score,precision,recall",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = Result.from_json(done.stdout).results[0].metrics
+    expected = goldens["torch_fidelity"]
+    kid = expected["kid_torch_fidelity_100x500"]
+    # torch-fidelity sums each subset in float32, whose noise of 1e-7 leaves 1e-8 on the mean of 100
+    found = metrics["kid"].details["subset_mean"]
+    assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-4, abs=2e-8)
+    assert metrics["kid"].std == pytest.approx(kid["kernel_inception_distance_std"], rel=1e-3)
+    score = expected["isc_generated_logits_unbiased"]
+    value, std = metrics["inception_score"].value, metrics["inception_score"].std
+    assert value == pytest.approx(score["inception_score_mean"], rel=1e-4)
+    assert std == pytest.approx(score["inception_score_std"], rel=1e-3)
+    # counted on 1,000 images: half a unit of the last place
+    cover = expected["prc_pool3_generated_vs_reference_k3"]
+    assert metrics["precision"].value == pytest.approx(cover["precision"], abs=5e-4)
+    assert metrics["recall"].value == pytest.approx(cover["recall"], abs=5e-4)
