@@ -31,11 +31,9 @@ def check_gaussian(
       InputError: Not real numbers, wrong or unequal shapes, non-finite, not symmetric.
     """
     mean, cov = as_real(mean, mean_name), as_real(cov, cov_name)
-    problems = _find_shape_problems(mean, cov, mean_name, cov_name)
-    problems = problems or _find_value_problems(mean, cov, mean_name, cov_name)
-    if problems:
-        raise InputError("; ".join(problems))
-    return mean, cov if np.array_equal(cov, cov.T) else (cov + cov.T) / 2
+    _check_shapes(mean, cov, mean_name, cov_name)
+    _check_finite({mean_name: mean, cov_name: cov})
+    return mean, _symmetrise(cov, cov_name)
 
 
 def as_real(array: ArrayLike, name: str) -> Float[np.ndarray, "..."]:
@@ -50,31 +48,31 @@ def as_real(array: ArrayLike, name: str) -> Float[np.ndarray, "..."]:
     return array.astype(np.float64, copy=False)
 
 
-def _find_shape_problems(
-    mean: np.ndarray, cov: np.ndarray, mean_name: str, cov_name: str
-) -> list[str]:
+def _check_shapes(mean: np.ndarray, cov: np.ndarray, mean_name: str, cov_name: str) -> None:
     if mean.ndim != 1 or mean.size == 0:
-        return [f"{mean_name}: expected shape (d,) with d >= 1, found {mean.shape}"]
+        raise InputError(f"{mean_name}: expected shape (d,) with d >= 1, found {mean.shape}")
     if cov.shape != (mean.size, mean.size):
         expected = f"({mean.size}, {mean.size}), as {mean_name} has {mean.size} values"
-        return [f"{cov_name}: expected shape {expected}, found {cov.shape}"]
-    return []
+        raise InputError(f"{cov_name}: expected shape {expected}, found {cov.shape}")
 
 
-def _find_value_problems(
-    mean: np.ndarray, cov: np.ndarray, mean_name: str, cov_name: str
-) -> list[str]:
+def _check_finite(arrays: dict[str, np.ndarray]) -> None:
     problems = [
         f"{name}: expected finite numbers, found {bad} of {array.size} that are NaN or infinite"
-        for name, array in ((mean_name, mean), (cov_name, cov))
+        for name, array in arrays.items()
         if (bad := array.size - np.count_nonzero(np.isfinite(array)))
     ]
-    if problems or np.array_equal(cov, cov.T):
-        return problems
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _symmetrise(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d d"]:
+    if np.array_equal(cov, cov.T):
+        return cov
     found, largest = np.abs(cov - cov.T).max(), np.abs(cov).max()
     if found > ASYMMETRY_BOUND * largest:
-        problems.append(
-            f"{cov_name}: expected a symmetric matrix, found entries that differ by {found:.3g} "
+        raise InputError(
+            f"{name}: expected a symmetric matrix, found entries that differ by {found:.3g} "
             f"from their mirror image where the largest is {largest:.3g}"
         )
-    return problems
+    return (cov + cov.T) / 2
