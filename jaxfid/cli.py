@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxfid.distance_command import add_distance, run_distance
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.options import add_metrics, add_settings, chosen_settings, say, start_jax
 from jaxfid.process_options import is_first, leave_if_joined, run_joined
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics", choices=("fid", "fid,sfid"), default="fid", help="what they are to serve"
     )
     add_settings(stats)
+
+    add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
 
     weights = _command(commands, "weights", _weights_status, "see, fetch or import the weights")
     actions = weights.add_subparsers(title="actions", required=True, metavar="ACTION")

@@ -62,7 +62,9 @@ MAY_IMPORT = {
     },
     "demo": {"errors", "evaluate", "images", "inception"},
     "process_options": {"errors", "engine"},
+    "distance_command": {"environment", "errors", "metrics", "options", "stats"},
     "cli": {
+        "distance_command",
         "errors",
         "protocol",
         "settings",
