@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jaxfid.metrics.frechet import (
         frechet_distance_from_features as frechet_distance_from_features,
     )
+    from jaxfid.metrics.frechet import prepare_reference as prepare_reference
+    from jaxfid.metrics.frechet_gradient import frechet_objective as frechet_objective
     from jaxfid.protocol import PROTOCOLS as PROTOCOLS
     from jaxfid.protocol import Protocol as Protocol
     from jaxfid.result import Metric as Metric
@@ -45,7 +47,12 @@ _HOMES = {
     "images.sources": ("open_source",),
     "inception.model": ("extract_features",),
     "inception.weights": ("Weights", "load_weights"),
-    "metrics.frechet": ("frechet_distance", "frechet_distance_from_features"),
+    "metrics.frechet": (
+        "frechet_distance",
+        "frechet_distance_from_features",
+        "prepare_reference",
+    ),
+    "metrics.frechet_gradient": ("frechet_objective",),
     "protocol": ("PROTOCOLS", "Protocol"),
     "result": ("Metric", "Result", "SetResult"),
     "settings": ("Settings",),
