@@ -6,7 +6,7 @@ also run on statistics alone, which has no network in it, so that start and solv
 
     .venv/bin/python scripts/bench/fid.py --peer-python PYTHON --images DIR --reference DIR --weights FILE
 
-About 12 minutes at the defaults on two cores, of which pytorch-fid takes half.
+About 16 minutes at the defaults on two cores, of which pytorch-fid takes half.
 """
 
 import argparse

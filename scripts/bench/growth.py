@@ -21,7 +21,6 @@ from collections.abc import Sequence
 import numpy as np
 from measure import Report, Row, Spread, make_parser
 
-WIDTH, SIDE_PX, STRIDE_PX = 2048, 32, 37
 BATCH_SIZE = 256
 AGREEMENT = 1e-12
 """Relative, of the trace of the covariance: float64 sums in another order."""
@@ -33,11 +32,11 @@ Case = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one run took, and the figures by which runs are compared.
+    """What one run took, and the figure by which runs are compared.
 
     Attributes:
-      pass_s: Images to sums, without the first batch, in which programs are compiled.
-      solve_s: The distance of these sums from a fixed Gaussian, compilation included; None if not asked for.
+      pass_s: Images to sums, without the first batches, in which programs are compiled.
+      solve_s: The distance of these sums from a fixed Gaussian, compilation included; None if not taken.
       peak_mib: Most memory that was resident in the process.
       trace: Of the covariance.
     """
@@ -51,29 +50,16 @@ class Cost:
 Costs = dict[Case, list[Cost]]
 
 
-class Noise(Sequence):
-    """So many pictures of noise, each made when it is asked for and equal every time."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng(index)
-        return rng.integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
-
-
 def measure(num_images: int, num_devices: int, *, solve: bool) -> Cost:
     """Returns what a pass over so many images costs on so many devices; for a fresh process."""
-    # Imported here, as the process that starts all others would else be as large as they are.
+    # Imported here: a process is never seen to be smaller than the one that started it was.
     from pipeline import Pipeline, start_jax
+    from stand_in import Noise, make_stand_in
 
     from jaxfid import open_source
 
     start_jax(num_devices)
-    pipeline = Pipeline(_make_small_extractor(), batch_size=BATCH_SIZE)
+    pipeline = Pipeline(make_stand_in(), batch_size=BATCH_SIZE)
     pipeline.moments(pipeline.batches(open_source(Noise(2 * pipeline.batch_size))))
     start = time.perf_counter()
     moments = pipeline.moments(pipeline.batches(open_source(Noise(num_images))))
@@ -91,39 +77,17 @@ def _time_solve(mean: np.ndarray, cov: np.ndarray) -> float:
     from jaxfid import frechet_distance
 
     start = time.perf_counter()
-    distance = frechet_distance(np.zeros(WIDTH), np.eye(WIDTH), mean, cov)
+    distance = frechet_distance(np.zeros(len(mean)), np.eye(len(mean)), mean, cov)
     if not np.isfinite(distance):
         raise SystemExit("the distance of the sums is not finite")
     return time.perf_counter() - start
 
 
-def _make_small_extractor():  # noqa: ANN202
-    """A stand-in network: a grid of pixels, one product to 2048 features, ReLU."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxfid.inception.extractor import Extractor
-    from jaxfid.protocol import DEFAULT_PROTOCOL
-
-    points = len(range(0, 299, STRIDE_PX)) ** 2 * 3
-    matrix = np.random.default_rng(0).normal(size=(points, WIDTH)).astype(np.float32)
-
-    def apply(matrix, images):  # noqa: ANN001, ANN202
-        pixels = images[:, ::STRIDE_PX, ::STRIDE_PX].reshape(len(images), -1)
-        product = jnp.matmul(pixels, matrix, precision=jax.lax.Precision.HIGHEST)
-        return {"features": jax.nn.relu(product)}
-
-    return Extractor("small", DEFAULT_PROTOCOL, {"features": WIDTH}, matrix, apply)
-
-
-def _measure_all(
-    cases: Sequence[tuple[int, int]], rounds: int
-) -> dict[tuple[int, int], list[Cost]]:
+def _measure_all(cases: Sequence[Case], rounds: int, *, solve: bool) -> Costs:
     """Runs every case once per round, each in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    costs: dict[tuple[int, int], list[Cost]] = {case: [] for case in cases}
+    costs: Costs = {case: [] for case in cases}
     with concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=context, max_tasks_per_child=1
+        1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
     ) as pool:
         for number in range(rounds):
             for case in list(cases)[:: -1 if number % 2 else 1]:
@@ -169,7 +133,8 @@ def main() -> None:
     apart = max(abs(trace / traces[0] - 1) for trace in traces)
     report.check("trace of the covariance on all numbers of devices, relative", apart, AGREEMENT)
     report.table("By number of images", [_row(*item) for item in by_images.items()])
-    report.note(_fit(by_images))
+    if len(by_images) > 1:
+        report.note(_fit(by_images))
     report.table("By number of devices", [_row(*item) for item in by_devices.items()])
     report.note("Not in these times: the network. Devices beyond the cores share them.")
     report.save()

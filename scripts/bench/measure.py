@@ -15,9 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from machine import measure_busy_share, read_cpu_name, read_versions
 
 OWN_PACKAGES = ("jaxfid", "jax", "jaxlib", "flax", "numpy", "scipy", "pillow")
 PEER_PACKAGES = (
@@ -51,6 +52,9 @@ class Spread:
     def __str__(self) -> str:
         return f"{self.median:.4g} ({min(self.runs):.4g}..{max(self.runs):.4g})"
 
+
+BUSY_SHARE = 0.05
+"""Of all cores: with more of them at other work, a note says that times mean little."""
 
 Cell = str | int | float | Spread | None
 Row = Mapping[str, Cell]
@@ -133,20 +137,20 @@ class Report:
     """Prints what a bench finds as it finds it, and keeps it for the JSON file."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        cores = len(os.sched_getaffinity(0))
+        cores, busy = len(os.sched_getaffinity(0)), measure_busy_share()
         self._path = options.json
         self._kept: dict[str, Any] = {
             "bench": Path(sys.argv[0]).stem,
             "arguments": sys.argv[1:],
             "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": {"system": platform.platform(), "cpu": _cpu_name(), "cores": cores},
+            "machine": {"system": platform.platform(), "cpu": read_cpu_name(), "cores": cores},
             "versions": {"python": platform.python_version(), **read_versions(OWN_PACKAGES)},
-            "load_at_start": os.getloadavg()[0],
+            "busy_at_start": busy,
             **{name: [] for name in ("checks", "tables", "goals", "notes")},
         }
-        self.note(f"{_cpu_name()}, {cores} cores, {platform.platform()}")
-        if os.getloadavg()[0] > cores / 4:
-            self.note(f"THE MACHINE IS BUSY (load {os.getloadavg()[0]:.1f}): times mean little.")
+        self.note(f"{read_cpu_name()}, {cores} cores, {platform.platform()}")
+        if busy > BUSY_SHARE:
+            self.note(f"THE MACHINE IS BUSY with other work ({busy:.0%}): times mean little.")
 
     def add_peer(self, python: Path) -> None:
         """Keeps the versions of the other tools."""
@@ -198,21 +202,10 @@ class Report:
 
     def save(self) -> None:
         """Writes the JSON file."""
-        self._kept["load_at_end"] = os.getloadavg()[0]
+        self._kept["busy_at_end"] = measure_busy_share()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._kept, indent=2) + "\n")
         print(f"written: {self._path}")
-
-
-def read_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Returns the versions of those of the packages that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _cell_text(cell: Cell) -> str:
@@ -226,12 +219,3 @@ def _cell_json(cell: Cell) -> Any:  # noqa: ANN401
         return cell
     spread = {"median": cell.median, "min": min(cell.runs), "max": max(cell.runs)}
     return {**spread, "runs": cell.runs}
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

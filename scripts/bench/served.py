@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,12 @@ class Served:
     """A running program that answers each line of JSON with a line of JSON; a context manager."""
 
     def __init__(self, command: Sequence[str | Path]) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
         )
 
@@ -28,7 +30,8 @@ class Served:
         stdin.flush()
         line = stdout.readline()
         if not line:
-            raise SystemExit(f"{self._process.args}: ended at {request}; run it by hand to see why")
+            self._said.seek(0)
+            raise SystemExit(f"{self._process.args}\nended:\n{self._said.read()[-3000:]}")
         answer = json.loads(line)
         if "error" in answer:
             raise SystemExit(f"{request}: {answer['error']}")
@@ -45,3 +48,4 @@ class Served:
     ) -> None:
         self._process.stdin.close()
         self._process.wait()
+        self._said.close()
