@@ -1,6 +1,6 @@
-"""One process of several on this machine: `process_worker.py SCENARIO INDEX COUNT PORT`.
+"""One process of several on this machine: `process_worker.py INDEX COUNT PORT`.
 
-What the process found goes to stdout as one line of JSON.
+What the process found goes to stdout, each time as one line of JSON.
 """
 
 import json
@@ -11,16 +11,19 @@ import jax
 import numpy as np
 
 import jaxfid
-from jaxfid.engine.processes import leave, process_group
+from jaxfid.engine.processes import process_group
+from jaxfid.engine.shares import features_of_all, skipped_of_all
+from tests.engine.test_resume import Fragile, run
 
-SCENARIO, (INDEX, COUNT, PORT) = sys.argv[1], map(int, sys.argv[2:])
+TIMEOUT_S = 6.0
 
 
 def meet() -> dict:
     """Everything that processes do together, several evaluations in a row."""
     found = {}
-    with process_group().one_evaluation() as _:
+    with process_group().one_evaluation():
         found.update(combine())
+        found.update(see_images())
     with process_group().one_evaluation():
         process_group().require_agreement({"protocol": "clean", "limit": None})
         found["agree"] = True
@@ -44,6 +47,18 @@ def combine() -> dict:
     }
 
 
+def see_images() -> dict:
+    """A share of a source that has one broken image, on two devices."""
+    group, source = process_group(), Fragile(broken=11)
+    moments, store, skipped = run(None, source, devices=2, share=(INDEX, COUNT))
+    return {
+        "own count": moments.count.tolist(),
+        "moments": jax.tree.map(np.ndarray.tolist, vars(group.total(moments))),
+        "features": features_of_all(group, store).tolist(),
+        "skipped": [one.key for one in skipped_of_all(group, skipped, source)],
+    }
+
+
 def differ() -> None:
     facts = {"protocol": ["clean", "legacy_pytorch"][INDEX % 2], "same": 1, "images": 10 + INDEX}
     process_group().require_agreement(facts)
@@ -64,25 +79,22 @@ def catch(function) -> list:
     return []
 
 
-def wait() -> dict:
-    """Until the test kills another process."""
-    found = []
-    with process_group().one_evaluation():
-        process_group().exchange("all here")
-        print("ready", flush=True)
-        began = time.monotonic()
-        if INDEX == 0:
-            found = catch(lambda: process_group().exchange("a process that died"))
-        else:
-            found = catch(lambda: list(process_group().watch(iter(lambda: time.sleep(0.1), 1))))
-    return {"error": found, "after_s": time.monotonic() - began}
+def lose() -> None:
+    """The test kills the last process, which the others outlive; then the first, which they do not."""
+    print("ready", flush=True)
+    began = time.monotonic()
+    if INDEX == 0:  # one that waits for an answer, and others in the middle of their batches
+        error = catch(lambda: process_group().exchange("of a process that died"))
+    else:
+        error = catch(lambda: list(process_group().watch(iter(lambda: time.sleep(0.1), 1))))
+    print(json.dumps({"error": error, "after_s": time.monotonic() - began}), flush=True)
+    time.sleep(60)
 
 
 if __name__ == "__main__":
+    INDEX, COUNT, PORT = map(int, sys.argv[1:])
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 2)
-    timeout_s = 6.0 if SCENARIO == "wait" else 60.0
-    jaxfid.initialize_distributed(f"127.0.0.1:{PORT}", COUNT, INDEX, timeout_s=timeout_s)
-    print(json.dumps({"meet": meet, "wait": wait}[SCENARIO]()), flush=True)
-    if SCENARIO == "wait":
-        leave(0)
+    jaxfid.initialize_distributed(f"127.0.0.1:{PORT}", COUNT, INDEX, timeout_s=TIMEOUT_S)
+    print(json.dumps(meet()), flush=True)
+    lose()
