@@ -19,7 +19,7 @@ from jaxfid.images.arrays import ArraySource
 from jaxfid.inception.weights import load_weights
 
 SIDE_PX = 64
-NUM_REFERENCE, NUM_DISTURBED = 200, 72
+NUM_REFERENCE, NUM_DISTURBED = 256, 64
 STRENGTHS = (1, 2, 3)
 
 Pictures = UInt8[np.ndarray, "n h w 3"]

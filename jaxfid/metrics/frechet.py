@@ -2,7 +2,7 @@
 
 Everything here rests on one identity. With `C = F F^T` on both sides,
 `trace(sqrt(C_a C_b))` is the sum of the singular values of `F_a^T F_b`. Any factor will do: the
-Cholesky factor of a covariance of full rank, the eigenvectors of a deficient one, the centred
+pivoted Cholesky factor of a covariance, which has as many columns as its rank, or the centred
 features themselves where there are fewer of them than dimensions. No square root is taken of an
 eigenvalue that cancellation has spoiled, so the result is good to about 1e-15 of the traces.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.metrics.blocks import check_features
@@ -120,7 +121,6 @@ def compute_nuclear_norm(
 
 
 _jit_nuclear_norm = jax.jit(compute_nuclear_norm)
-_jit_cholesky = jax.jit(lambda cov: lax.linalg.cholesky(cov, symmetrize_input=False))
 _jit_eigh = jax.jit(lambda cov: lax.linalg.eigh(cov, symmetrize_input=False))
 
 
@@ -152,14 +152,23 @@ def _compute_nuclear_norm(
 
 
 def _factor_cov(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
-    """Returns a factor of the covariance: Cholesky's where the rank is full, else eigenvectors."""
-    factor = _run_on_cpu(_jit_cholesky, cov)
-    # A pivot no larger than rounding (or NaN) belongs to a direction that the data does not have.
-    full_rank = np.diagonal(factor).min() ** 2 > len(cov) * _EPS * np.diagonal(cov).max()
-    return factor if full_rank else _factor_deficient_cov(cov, name)
+    """Returns a factor of the covariance: the pivoted Cholesky factor, which stops at the rank.
+
+    Its cost is `d r^2`, a small part of an eigen-decomposition where images are fewer than features.
+    Where it leaves more than rounding behind, the covariance is not one, or was stored in float32:
+    then the eigenvectors tell.
+    """
+    rounding = len(cov) * _EPS * np.diagonal(cov).max(initial=0)
+    lower, order, rank, _ = lapack.dpstrf(cov, lower=1, tol=rounding)
+    # One column of zeros stands for rank 0, because LAPACK knows no empty matrix.
+    factor = np.zeros((len(cov), max(rank, 1)))
+    factor[order - 1, :rank] = np.tril(lower)[:, :rank]
+    if rank == len(cov) or np.abs(cov - factor @ factor.T).max() <= 2 * rounding:
+        return factor
+    return _factor_by_eigenvectors(cov, name)
 
 
-def _factor_deficient_cov(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
+def _factor_by_eigenvectors(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
     vectors, values = _run_on_cpu(_jit_eigh, cov)
     if not np.isfinite(values).all():
         raise JaxfidError(f"{name}: LAPACK's eigenvalues did not converge")
@@ -172,7 +181,6 @@ def _factor_deficient_cov(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.
         )
     # Below this an eigenvalue is rounding, and its root would be 1e-8 of something.
     rank = np.count_nonzero(values > values[-1] * len(cov) * _EPS)
-    # One column of zeros stands for rank 0, because LAPACK knows no empty matrix.
     kept = slice(len(cov) - max(rank, 1), None)
     return vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0))
 
@@ -201,7 +209,7 @@ def _run_on_cpu(function: Callable, *arrays: np.ndarray) -> np.ndarray | tuple[n
     """Returns what the jitted function gives in float64 on this process's CPU, as NumPy arrays.
 
     The CPU whatever the default backend: LAPACK is faster there than the solvers of GPUs, and TPUs
-    have no float64. A failed Cholesky answers NaN by design, so `jax_debug_nans` is put aside.
+    have no float64.
     """
     try:
         cpu = jax.local_devices(backend="cpu")[0]
@@ -210,5 +218,5 @@ def _run_on_cpu(function: Callable, *arrays: np.ndarray) -> np.ndarray | tuple[n
             "JAX was started without its CPU backend, which the distance needs: "
             "add cpu to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu"
         ) from error
-    with jax.enable_x64(True), jax.debug_nans(False):
+    with jax.enable_x64(True):
         return jax.tree.map(np.asarray, function(*jax.device_put(arrays, cpu)))
