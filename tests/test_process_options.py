@@ -61,10 +61,17 @@ def wait_for(path: Path, pattern: str) -> Path:
     raise AssertionError(f"{pattern} never came to {path}")
 
 
-def test_processes_with_unequal_options_say_so_on_each(folder):
-    commands = score_on(folder, 2)
+def slurm(count: int) -> list[dict[str, str]]:
+    """What Slurm would tell each of its tasks on one node."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": str(count)}
+    job |= {"JAX_COORDINATOR_PORT": str(free_port())}
+    return [job | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(count)]
+
+
+def test_tasks_of_slurm_with_unequal_options_say_so_on_each(folder):
+    commands = [score(folder, "--distributed") for _ in range(2)]
     commands[1] += ["--protocol", "clean", "--limit", "10"]
-    with processes(commands) as started:
+    with processes(commands, slurm(2)) as started:
         ended = finish(started)
     for index, (code, stdout, stderr) in enumerate(ended):
         assert code == 2, stderr
@@ -108,23 +115,40 @@ def test_killed_and_started_again(folder, expected, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_killed_at_random_moments(folder, expected, tmp_path, seed):
-    """Five kills each, 25 in all, anywhere from the start of the process to its end."""
+@pytest.mark.parametrize(("count", "seed"), [(1, 0), (1, 1), (1, 2), (1, 3), (2, 4)])
+def test_killed_at_random_moments(folder, expected, tmp_path, count, seed):
+    """Five kills each, 25 in all: anywhere in a process's life, or soon after it has kept something."""
     draw = random.Random(seed)
-    command = score(folder, "--resume", str(tmp_path), "--resume-every", "0", "--batch-size", "2")
-    with processes([command[:-6]]) as started:  # the compiled programs, and how long one takes
-        began = time.monotonic()
-        finish(started)
-        length_s = time.monotonic() - began
-    for _ in range(5):
-        with processes([command]) as started:
-            time.sleep(draw.uniform(0.3, 1) * length_s)
-            started[0].send_signal(signal.SIGKILL)
-    with processes([command]) as started:
-        ((code, stdout, stderr),) = finish(started)
-    assert code == 0, stderr
-    assert value(stdout) == pytest.approx(expected, rel=1e-6)
+    resume = ("--resume", str(tmp_path), "--resume-every", "0", "--batch-size", "2")
+
+    def start():
+        return processes(
+            score_on(folder, count, *resume) if count > 1 else [score(folder, *resume)]
+        )
+
+    for number in range(5):
+        before = latest(tmp_path)
+        with start() as started:
+            began = time.monotonic()
+            while number % 2 and started[0].poll() is None and latest(tmp_path) == before:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.3 if number % 2 else 10))
+            for process in started:
+                process.send_signal(signal.SIGKILL)
+        print(f"killed after {time.monotonic() - began:.2f} s; kept: {progress(tmp_path)}")
+    with start() as started:
+        ended = finish(started)
+    assert [code for code, _, _ in ended] == [0] * count, ended
+    assert value(ended[0][1]) == pytest.approx(expected, rel=1e-6)
+
+
+def latest(folder: Path) -> int:
+    return max((path.stat().st_mtime_ns for path in folder.glob("*.npz")), default=0)
+
+
+def progress(folder: Path) -> list[int]:
+    abouts = [np.load(path)["about"] for path in sorted(folder.glob("*.npz"))]
+    return [json.loads(str(about))["next_batch"] for about in abouts]
 
 
 def test_a_changed_source_or_protocol_is_refused(folder, expected, tmp_path):

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +18,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def processes(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen]]:
+def processes(
+    commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]] = ()
+) -> Iterator[list[subprocess.Popen]]:
     """Starts `python ARGUMENTS` for each, and leaves none behind."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    added = environments or [{}] * len(commands)
     started = [
         subprocess.Popen(
             [sys.executable, *command],
@@ -28,9 +31,9 @@ def processes(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pop
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=environment,
+            env={**environment, **more},
         )
-        for command in commands
+        for command, more in zip(commands, added, strict=True)
     ]
     try:
         yield started
