@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxfid.evaluator import Evaluator as Evaluator
     from jaxfid.images.interface import ImageSource as ImageSource
     from jaxfid.images.sources import open_source as open_source
+    from jaxfid.inception.feature_network import FeatureNetwork as FeatureNetwork
     from jaxfid.inception.model import extract_features as extract_features
     from jaxfid.inception.weights import Weights as Weights
     from jaxfid.inception.weights import load_weights as load_weights
@@ -45,6 +46,7 @@ _HOMES = {
     "evaluator": ("Evaluator",),
     "images.interface": ("ImageSource",),
     "images.sources": ("open_source",),
+    "inception.feature_network": ("FeatureNetwork",),
     "inception.model": ("extract_features",),
     "inception.weights": ("Weights", "load_weights"),
     "metrics.frechet": (

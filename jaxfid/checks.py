@@ -93,4 +93,10 @@ def warn_of_weights(provenance: Mapping[str, Any] | None) -> list[str]:
     """Returns a warning where the network is known not to be the one that defines the FID."""
     if provenance is None or provenance.get("weights_official", True):
         return []
+    if network := provenance.get("extractor"):
+        name, weights = f"fd_{network}", provenance["weights_name"]
+        return [
+            f"{name} is a Frechet distance of features of {network} ({weights}), no FID: compare it with "
+            f"values of {name} alone"
+        ]
     return [f"{provenance['weights_name']} are not the official weights: these values are no FIDs"]

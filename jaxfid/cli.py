@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxfid.distance_command import add_distance, run_distance
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.options import add_metrics, add_settings, chosen_settings, say, start_jax
+from jaxfid.options import add_extractor, add_metrics, add_settings, chosen_settings, say, start_jax
 from jaxfid.process_options import is_first, leave_if_joined, run_joined
 
 
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("reference", help="images or a statistics file")
     score.add_argument("generated", nargs="+", help="images or statistics files")
     add_settings(score)
+    add_extractor(score)
     add_metrics(score)
     score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     score.add_argument(
@@ -58,9 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("images", help="images")
     stats.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
     stats.add_argument(
-        "--metrics", choices=("fid", "fid,sfid"), default="fid", help="what they are to serve"
+        "--metrics", choices=("fid", "fid,sfid"), help="what they are to serve (default fid)"
     )
     add_settings(stats)
+    add_extractor(stats)
 
     add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
 
@@ -123,7 +125,7 @@ def _stats(options: argparse.Namespace) -> None:
     sample = compute_sample(options.images, **chosen_settings(options))
     if not is_first(options):
         return
-    save_stats(options.output, sample.all_stats(str(options.dims)))
+    save_stats(options.output, sample.all_stats())
     for skipped in sample.skipped:
         say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
     print(f"{options.output}: statistics of {sample.count} images")

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from jaxfid.metrics.jackknife import paired_difference
 from jaxfid.result import Comparison, SetResult
 
-COMPARED = ("fid", "sfid")
-"""Metrics of which less is better and whose values without each block are known."""
-
 
 def compare_sets(results: Sequence[SetResult]) -> list[Comparison]:
     """Returns, for each metric with error bars, every other set's distance from the best one."""
+    names = dict.fromkeys(name for result in results for name in result.metrics)
     comparisons = []
-    for name in COMPARED:
+    for name in names:  # only Frechet distances have rests, and of those less is better
         known = [r for r in results if name in r.metrics and r.metrics[name].rests is not None]
         known.sort(key=lambda result: result.metrics[name].value)
         comparisons += [_compare(name, known[0], other) for other in known[1:]]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 from jaxfid.engine.processes import one_evaluation
+from jaxfid.errors import InputError
 from jaxfid.facts import require_agreement
 from jaxfid.result import Result, SetResult
 from jaxfid.sampler import Sampler
@@ -31,6 +32,8 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     Warns:
       UserWarning: What a reader of the number has to know: too few images, unrecognised weights.
     """
+    if settings.get("extractor") is not None:
+        raise InputError("extractor: a FID is of Inception's features; call compute_metrics")
     (scored,) = compute_metrics(reference, [generated], **settings).results
     for message in scored.warnings:
         warnings.warn(message, stacklevel=2)
@@ -48,7 +51,7 @@ def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return compute_sample(images, **settings).all_stats(str(Settings(**settings).dims))
+    return compute_sample(images, **settings).all_stats()
 
 
 @one_evaluation

@@ -11,13 +11,12 @@ from jaxtyping import Array, Bool, Float, Float32, UInt8
 from jaxfid.engine.array_moments import ArrayMoments, make_array_moments
 from jaxfid.environment import versions
 from jaxfid.errors import InputError
-from jaxfid.inception.extractor import make_inception_extractor
 from jaxfid.inception.value_range import ValueRange, check_value_range
 from jaxfid.result import SetResult
 from jaxfid.sampler import Sampler
 from jaxfid.samples import Images, Sample, open_images
 from jaxfid.scorer import Scorer
-from jaxfid.settings import Settings, SettingsDict
+from jaxfid.settings import EXTRACTOR_METRIC, Settings, SettingsDict
 from jaxfid.stats.files import Stats
 from jaxfid.stats.moments import Moments
 
@@ -90,7 +89,7 @@ class Evaluator:
           WeightsUnavailableError: The weights are neither here nor to be fetched.
         """
         choices = Settings(**settings)
-        if choices.metrics != ("fid",):
+        if choices.metrics not in (("fid",), (EXTRACTOR_METRIC,)):
             raise InputError(
                 "metrics: an evaluator keeps sums of features, which give fid alone; "
                 f"found {', '.join(choices.metrics)}"
@@ -98,11 +97,8 @@ class Evaluator:
         value_range = check_value_range(value_range)
         scorer, sampler = _open_reference(reference, choices)
         feature = str(choices.dims)
-        extractor = make_inception_extractor(
-            sampler.weights, choices.protocol, features=(feature,), precision=choices.precision
-        )
         self._network = make_array_moments(
-            extractor,
+            sampler.make_extractor((feature,)),
             feature,
             value_range=value_range,
             quantize=quantize,

@@ -25,7 +25,7 @@ OF_EACH_PROCESS = {
 }
 """Settings that may differ between the processes of one evaluation."""
 
-OF_THE_PASS = ("protocol", "precision", "on_error", "limit", "seed")
+OF_THE_PASS = ("protocol", "extractor", "precision", "on_error", "limit", "seed")
 """Settings that what is kept of a set depends on."""
 
 
@@ -65,7 +65,9 @@ def facts_of_pass(settings: Settings, weights: Weights, source: ImageSource) -> 
 
 
 def _facts_of_settings(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
-    facts = {name: getattr(settings, name) for name in names}
+    facts = {name: getattr(settings, name) for name in names if name != "extractor"}
+    if settings.extractor is not None:
+        facts["extractor"] = settings.extractor.name
     return {**facts, "protocol": settings.protocol.name, "version": metadata.version("jaxfid")}
 
 

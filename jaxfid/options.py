@@ -63,7 +63,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     """Adds which metrics are computed, and how."""
     parser.add_argument(
-        "--metrics", default="fid", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm"
+        "--metrics", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm (default fid)"
     )
     parser.add_argument("--splits", choices=("torch_fidelity", "adm"), default="torch_fidelity")
     parser.add_argument(
@@ -75,6 +75,15 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         default=Settings.blocks,
         metavar="N",
         help="blocks of images left out in turn for error bars; 1 for none",
+    )
+
+
+def add_extractor(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of another network than the FID's."""
+    parser.add_argument(
+        "--extractor",
+        metavar="MODULE:FUNCTION",
+        help="another network: a function that returns a jaxfid.FeatureNetwork; gives fd_NAME, no FID",
     )
 
 

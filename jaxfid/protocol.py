@@ -17,17 +17,19 @@ class Protocol:
 
     Attributes:
       name: What results and statistics files carry.
-      resampling: The rule that resizes to 299 pixels; `jaxfid.inception.resize` defines each.
-      shift: Subtracted from the resized image.
-      divisor: Divides the shifted image; the network sees about -1..1.
+      resampling: The rule that resizes to `size_px`; `jaxfid.inception.resize` defines each.
+      shift: Subtracted from the resized image: one number, or one for each of red, green and blue.
+      divisor: Divides the shifted image, likewise; the network sees about -1..1.
       description: One line for people.
+      size_px: Side of the square image that the network is given.
     """
 
     name: str
     resampling: Resampling
-    shift: float
-    divisor: float
+    shift: float | tuple[float, float, float]
+    divisor: float | tuple[float, float, float]
     description: str
+    size_px: int = INPUT_SIZE_PX
 
 
 LEGACY_TENSORFLOW = Protocol(

@@ -51,14 +51,21 @@ class Sampler:
     @functools.cached_property
     def weights(self) -> Weights:
         """The network's weights."""
-        return load_weights(self._settings.weights)
+        network = self._settings.extractor
+        return load_weights(self._settings.weights) if network is None else network.weights()
+
+    def make_extractor(self, features: Sequence[str]) -> Extractor:
+        """Returns the network as an extractor of the named features."""
+        s = self._settings
+        if s.extractor is not None:
+            return s.extractor.make_extractor()
+        return make_inception_extractor(
+            self.weights, s.protocol, features=features, precision=s.precision
+        )
 
     @functools.cached_property
     def _extractor(self) -> Extractor:
-        s = self._settings
-        return make_inception_extractor(
-            self.weights, s.protocol, features=self._features, precision=s.precision
-        )
+        return self.make_extractor(self._features)
 
     @functools.cached_property
     def _feature_pass(self) -> FeaturePass:
@@ -66,7 +73,7 @@ class Sampler:
 
     def provenance(self) -> dict[str, Any]:
         """Returns what statistics made by this sampler depend on."""
-        return {
+        known = {
             "protocol": self._settings.protocol.name,
             "dims": self._settings.dims,
             "weights_name": self.weights.name,
@@ -74,6 +81,8 @@ class Sampler:
             "weights_official": self.weights.official,
             "precision": self._settings.precision,
         }
+        network = self._settings.extractor
+        return known if network is None else {**known, **network.facts()}
 
     def origin(self, sample: Sample) -> Origin:
         """Returns where the features of a set come from, or will come from."""

@@ -72,8 +72,9 @@ class Sample:
         """Returns what is needed and not known yet."""
         return Needs(needs.moments - set(self.stats), needs.features - set(self.features))
 
-    def all_stats(self, main: str) -> Stats:
-        """Returns the statistics of the `main` features with sFID's, if they are known, beside them."""
+    def all_stats(self) -> Stats:
+        """Returns the statistics of the features of `dims` with sFID's, if they are known, beside them."""
+        (main,) = set(self.stats) - {SPATIAL}
         return dataclasses.replace(self.stats[main], spatial=self.stats.get(SPATIAL))
 
     def describe(self) -> dict[str, Any]:

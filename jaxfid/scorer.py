@@ -9,8 +9,9 @@ from jaxfid.environment import describe_environment
 from jaxfid.result import Result, SetResult
 from jaxfid.sampler import Sampler
 from jaxfid.samples import Sample
-from jaxfid.scores import SCORES, Pair, Reference, needs_of
+from jaxfid.scores import Pair, Reference, compute_scores, needs_of
 from jaxfid.settings import Settings
+from jaxfid.stats.files import EXTRACTOR_FACTS
 
 
 class Scorer:
@@ -66,7 +67,7 @@ class Scorer:
         return SetResult(
             generated=generated.name,
             num_images=generated.count,
-            metrics={name: SCORES[name].compute(pair) for name in self._settings.metrics},
+            metrics=compute_scores(pair),
             skipped=generated.skipped,
             warnings=[
                 *warn_of_weights(provenance),
@@ -79,6 +80,7 @@ class Scorer:
         """Returns the sets' scores with all that they depend on, and how the sets compare."""
         provenance = _first_provenance(self._origins)
         protocol = {name: provenance.get(name) for name in ("dims", "precision")}
+        protocol |= {name: provenance[name] for name in EXTRACTOR_FACTS if name in provenance}
         weights = {n: provenance.get(f"weights_{n}") for n in ("name", "sha256", "official")}
         return Result(
             reference=self.reference.sample.describe(),

@@ -17,7 +17,7 @@ from jaxfid.metrics.manifold import ManifoldScores, manifold_scores
 from jaxfid.metrics.neighbours import neighbour_distances
 from jaxfid.result import Metric
 from jaxfid.samples import SPATIAL, Needs, Sample
-from jaxfid.settings import Settings
+from jaxfid.settings import EXTRACTOR_METRIC, Settings
 from jaxfid.stats.moments import Moments
 
 POOL3, LOGITS = "2048", "logits_unbiased"
@@ -136,6 +136,7 @@ def _fid_infinity(pair: Pair) -> Metric:
 
 
 SCORES = {
+    EXTRACTOR_METRIC: Score(lambda pair: pair.frechet(pair.main), moments=(MAIN,)),
     "fid": Score(lambda pair: pair.frechet(pair.main), moments=(MAIN,)),
     "sfid": Score(lambda pair: pair.frechet(SPATIAL), moments=(SPATIAL,)),
     "inception_score": Score(_inception_score, generated_features=(LOGITS,)),
@@ -152,6 +153,17 @@ SCORES = {
     "coverage": Score(lambda pair: Metric(pair.manifold.coverage), features=(POOL3,)),
     "fid_infinity": Score(_fid_infinity, moments=(MAIN,), generated_features=(MAIN,)),
 }
+
+
+def compute_scores(pair: Pair) -> dict[str, Metric]:
+    """Returns the metrics asked for by the names that results call them, in their order."""
+    network = pair.settings.extractor
+    scores = {name: SCORES[name].compute(pair) for name in pair.settings.metrics}
+    return (
+        scores
+        if network is None
+        else {f"{EXTRACTOR_METRIC}_{network.name}": scores[EXTRACTOR_METRIC]}
+    )
 
 
 def needs_of(settings: Settings) -> tuple[Needs, Needs]:

@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from jaxfid.errors import InputError
 from jaxfid.inception.precision import get_precision
 from jaxfid.protocol import DEFAULT_PROTOCOL, Protocol, get_protocol
+
+if TYPE_CHECKING:
+    from jaxfid.inception.feature_network import FeatureNetwork
 
 DIMS = (64, 192, 768, 2048)
 """Feature widths that a Frechet distance may be taken of; 2048 (pool3) is the FID of papers."""
@@ -29,12 +32,17 @@ ADM_METRICS = ("inception_score", "fid", "sfid", "precision", "recall")
 """What `adm` stands for: ADM's suite in its order, the Inception Score split as it splits."""
 
 
+EXTRACTOR_METRIC = "fd"
+"""The Frechet distance of another network's features; results call it `fd_` and the network's name."""
+
+
 class SettingsDict(TypedDict, total=False):
     """The fields of `Settings` as keyword arguments."""
 
     protocol: str | Protocol
     dims: int
-    metrics: str | Sequence[str]
+    extractor: "str | FeatureNetwork | None"
+    metrics: str | Sequence[str] | None
     splits: Literal["torch_fidelity", "adm"]
     kid_subset_size: int
     blocks: int
@@ -61,7 +69,11 @@ class Settings:
     Attributes:
       protocol: Resize and scaling: `legacy_tensorflow`, `legacy_pytorch` or `clean`.
       dims: Which features: 64, 192, 768 or 2048 (pool3).
-      metrics: Names out of `METRICS`, also as one text with commas; "all"; or "adm".
+      extractor: A network in place of the FID's: the name of one that jaxfid knows, `module:function`, or a
+        `FeatureNetwork`, which it becomes. It brings protocol, dims and weights, which are left out then.
+        Only its Frechet distance is computed, under the name `fd_` and the network's: what else there is
+        was defined, and its constants chosen, for Inception's features.
+      metrics: Names out of `METRICS`, also as one text with commas; "all"; or "adm". None is "fid".
       splits: Whose splits the Inception Score is averaged over; "adm" among the metrics chooses ADM's.
       kid_subset_size: Images in each of the 100 subsets that KID's `subset_mean` and `std` are of.
       blocks: Blocks of images that are left out in turn for the error bar of a Frechet distance; 1 for none.
@@ -85,7 +97,8 @@ class Settings:
 
     protocol: str | Protocol = DEFAULT_PROTOCOL
     dims: int = 2048
-    metrics: str | Sequence[str] = ("fid",)
+    extractor: "str | FeatureNetwork | None" = None
+    metrics: str | Sequence[str] | None = None
     splits: Literal["torch_fidelity", "adm"] = "torch_fidelity"
     kid_subset_size: int = 1000
     blocks: int = 10
@@ -107,13 +120,40 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "protocol", get_protocol(self.protocol))
         get_precision(self.precision)
-        if "adm" in _split(self.metrics):
+        self._check_choices()
+        names = _split("fid" if self.metrics is None else self.metrics)
+        if self.extractor is not None:
+            self._take_extractor(self.extractor)
+            return
+        if "adm" in names:
             object.__setattr__(self, "splits", "adm")
-        object.__setattr__(self, "metrics", _expand(_split(self.metrics)))
+        object.__setattr__(self, "metrics", _expand(names))
         if self.dims not in DIMS:
             raise InputError(
                 f"dims: expected one of {', '.join(map(str, DIMS))}, found {self.dims!r}"
             )
+
+    def _take_extractor(self, extractor: "str | FeatureNetwork") -> None:
+        """Loads the network, and takes from it what would otherwise be chosen."""
+        from jaxfid.extractors import load_network  # starts JAX
+
+        if self.metrics is not None and tuple(_split(self.metrics)) != (EXTRACTOR_METRIC,):
+            raise InputError(
+                f"metrics: of an extractor's features only {EXTRACTOR_METRIC}, their Frechet distance, is "
+                f"computed, found {', '.join(_split(self.metrics))}; leave it out"
+            )
+        network = load_network(extractor, weights=self.weights, precision=self.precision)
+        brought = {"protocol": network.protocol, "dims": network.width}
+        for name, value in brought.items():
+            if getattr(self, name) not in (getattr(Settings, name), value):
+                raise InputError(
+                    f"{name}: the extractor {network.name} brings its own; leave it out"
+                )
+        brought |= {"extractor": network, "metrics": (EXTRACTOR_METRIC,), "weights": "auto"}
+        for name, value in brought.items():
+            object.__setattr__(self, name, value)
+
+    def _check_choices(self) -> None:
         if self.on_error not in ("fail", "skip"):
             raise InputError(f"on_error: expected fail or skip, found {self.on_error!r}")
         if self.sums not in ("auto", "device", "host"):

@@ -1,8 +1,6 @@
 """A user's sampler: loaded by name, and its images drawn from the same noise for every checkpoint."""
 
 import functools
-import importlib
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.images.drawn import DrawnSource
 from jaxfid.inception.value_range import ValueRange, check_value_range, to_pixels
+from jaxfid.named_function import load_function
 
 Sample = Callable[[PRNGKeyArray, int], UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]]
 """From a key and a number to so many images."""
@@ -27,26 +26,12 @@ CHUNK_SIZE = 100
 
 
 def load_sampler(name: str) -> MakeSample:
-    """Returns the function of that name, `module:function`; modules of the current folder are found too.
+    """Returns the function of that name, as `load_function` does.
 
     Raises:
-      InputError: It is not written so, or there is no such module or function.
+      InputError: There is no such function.
     """
-    module_name, colon, function_name = name.partition(":")
-    if not (module_name and colon and function_name):
-        raise InputError(f"sampler: expected module:function, found {name!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as python -m has it, and a console script has not
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and misses another
-        raise InputError(f"sampler: there is no module {module_name} to import") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise InputError(f"sampler: {module_name} has no function {function_name}")
-    return function
+    return load_function(name, argument="sampler")
 
 
 def draw_from(

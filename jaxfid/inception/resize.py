@@ -1,4 +1,4 @@
-"""A protocol's resize to 299 pixels, as two banded matrices per image: `rows @ image @ cols.T`.
+"""A protocol's resize, to 299 pixels for Inception, as two banded matrices: `rows @ image @ cols.T`.
 
 Every protocol's resize is linear and separable. Where an output pixel samples the input is worked
 out on the host, because each tool rounds that in its own way and a compiler is free to fuse the
@@ -21,18 +21,17 @@ import numpy as np
 from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
 
 from jaxfid.errors import InputError
-from jaxfid.protocol import INPUT_SIZE_PX, Protocol
+from jaxfid.protocol import Protocol
 
 _Floats = Float32[np.ndarray | Array, "..."]
 
-_BLOCK_PX = 23
-"""Output pixels that share a window of the input: 299 is 13 * 23, so that no block is ragged."""
+_LARGEST_BLOCK_PX = 32
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class AxisPositions:
-    """Where the 299 output pixels of one axis lie in the input, for one image or a batch.
+    """Where the output pixels of one axis lie in the input, for one image or a batch.
 
     The position is `base + fraction`, in pixels, 0 being the centre of the first one: split, so
     that float32 loses nothing on a side of thousands of pixels.
@@ -44,8 +43,8 @@ class AxisPositions:
       size: Side of the image in pixels, which a canvas may exceed.
     """
 
-    base: Int32[np.ndarray | Array, "*n 299"]
-    fraction: Float32[np.ndarray | Array, "*n 299"]
+    base: Int32[np.ndarray | Array, "*n out"]
+    fraction: Float32[np.ndarray | Array, "*n out"]
     stretch: Float32[np.ndarray | Array, "*n"]
     size: Int32[np.ndarray | Array, "*n"]
 
@@ -64,25 +63,25 @@ class BatchPositions:
     cols: AxisPositions
 
 
-def _tf1_centres(size: int) -> Float32[np.ndarray, "299"]:
+def _tf1_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
     """Returns `dst * (in / out)`, both operations in float32 (image_resizer_state.h of TF 1)."""
-    scale = np.float32(size / INPUT_SIZE_PX)
-    return np.minimum(np.arange(INPUT_SIZE_PX, dtype=np.float32) * scale, np.float32(size - 1))
+    scale = np.float32(size / out)
+    return np.minimum(np.arange(out, dtype=np.float32) * scale, np.float32(size - 1))
 
 
-def _half_pixel_centres(size: int) -> Float32[np.ndarray, "299"]:
+def _half_pixel_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
     """Returns `scale * (dst + 0.5) - 0.5` as torch's AVX kernels do: fused, rounded once.
 
     The product and the difference of float32 numbers of these sizes are exact in float64.
     """
-    scale = np.float32(size / INPUT_SIZE_PX).astype(np.float64)
-    exact = scale * (np.arange(INPUT_SIZE_PX) + 0.5) - 0.5
+    scale = np.float32(size / out).astype(np.float64)
+    exact = scale * (np.arange(out) + 0.5) - 0.5
     return np.clip(exact.astype(np.float32), 0, np.float32(size - 1))
 
 
-def _pillow_centres(size: int) -> Float64[np.ndarray, "299"]:
+def _pillow_centres(size: int, out: int) -> Float64[np.ndarray, "out"]:
     """Returns Pillow's centres (double, Resample.c), counted from the first pixel's centre."""
-    return (np.arange(INPUT_SIZE_PX) + 0.5) * (size / INPUT_SIZE_PX) - 0.5
+    return (np.arange(out) + 0.5) * (size / out) - 0.5
 
 
 def _triangle(xp: ModuleType, distance: _Floats) -> _Floats:
@@ -104,7 +103,7 @@ def _bicubic(xp: ModuleType, distance: _Floats) -> _Floats:
 class _Rule:
     """What a resampling is made of: centres, a kernel, zero from `support` on, and what follows."""
 
-    centres: Callable[[int], np.ndarray]
+    centres: Callable[[int, int], np.ndarray]
     kernel: Callable[[ModuleType, _Floats], _Floats]
     support: int
     antialias: bool = False
@@ -120,7 +119,7 @@ _RULES = {
 
 @functools.lru_cache(maxsize=4096)
 def axis_positions(protocol: Protocol, size: int) -> AxisPositions:
-    """Returns where the 299 output pixels lie on an axis of `size` pixels: read-only NumPy arrays.
+    """Returns where the output pixels lie on an axis of `size` pixels: read-only NumPy arrays.
 
     Rounded exactly as the protocol's own tool rounds them.
 
@@ -130,17 +129,21 @@ def axis_positions(protocol: Protocol, size: int) -> AxisPositions:
     if size < 1:
         raise InputError(f"size: expected an image side of 1 pixel or more, found {size}")
     rule = _RULES[protocol.resampling]
-    centres = rule.centres(size)
+    centres = rule.centres(size, protocol.size_px)
     base = np.floor(centres)
     positions = AxisPositions(
         base=base.astype(np.int32),
         fraction=(centres - base).astype(np.float32),
-        stretch=np.array(max(1.0, size / INPUT_SIZE_PX) if rule.antialias else 1.0, np.float32),
+        stretch=np.array(_stretch(rule, size, protocol.size_px), np.float32),
         size=np.array(size, np.int32),
     )
     for leaf in jax.tree.leaves(positions):
         leaf.flags.writeable = False
     return positions
+
+
+def _stretch(rule: _Rule, size: int, out: int) -> float:
+    return max(1.0, size / out) if rule.antialias else 1.0
 
 
 def batch_positions(protocol: Protocol, sizes: Int[np.ndarray, "n 2"]) -> BatchPositions:
@@ -171,8 +174,8 @@ def _make_weights(
     xp: ModuleType,
     rule: _Rule,
     positions: AxisPositions,
-    pixels: Int32[np.ndarray | Array, "*n 299 k"],
-) -> Float32[np.ndarray | Array, "*n 299 k"]:
+    pixels: Int32[np.ndarray | Array, "*n out k"],
+) -> Float32[np.ndarray | Array, "*n out k"]:
     """Returns the float32 weight of each of `pixels` in each output pixel; a row sums to 1.
 
     Pixels outside the image weigh nothing. Offsets from `base` are exact, so that nothing cancels
@@ -189,8 +192,8 @@ def resize(
     images: UInt8[Array, "n side_h side_w 3"] | Float32[Array, "n side_h side_w 3"],
     positions: BatchPositions,
     protocol: Protocol,
-) -> Float32[Array, "n 299 299 3"]:
-    """Returns the images at 299 x 299, in 0..255, not rounded; those of 299 x 299 unchanged.
+) -> Float32[Array, "n out out 3"]:
+    """Returns the images at the protocol's size, in 0..255, not rounded; those of that size unchanged.
 
     To be jitted, with `protocol` static. Sizes and positions are traced, so that one compiled shape
     serves every size that fits its canvas. Full float32 on every backend.
@@ -214,12 +217,12 @@ def resize(
             f"positions: expected those of {n} images, found {positions.rows.size.shape}; "
             "make them with batch_positions(protocol, sizes), a row of sizes per image"
         )
-    rule = _RULES[protocol.resampling]
+    rule, out = _RULES[protocol.resampling], protocol.size_px
     tall = _resize_rows(images.reshape(n, side_h, side_w * 3), rule, positions.rows)
-    turned = tall.reshape(n, INPUT_SIZE_PX, side_w, 3).swapaxes(1, 2)
-    flat = turned.reshape(n, side_w, INPUT_SIZE_PX * 3)
+    turned = tall.reshape(n, out, side_w, 3).swapaxes(1, 2)
+    flat = turned.reshape(n, side_w, out * 3)
     resized = _resize_rows(flat, rule, positions.cols)
-    resized = resized.reshape(n, INPUT_SIZE_PX, INPUT_SIZE_PX, 3).swapaxes(1, 2)
+    resized = resized.reshape(n, out, out, 3).swapaxes(1, 2)
     return jnp.clip(resized, 0, 255) if rule.clip else resized
 
 
@@ -227,38 +230,45 @@ def _resize_rows(
     images: Float32[Array, "n side m"] | UInt8[Array, "n side m"],
     rule: _Rule,
     positions: AxisPositions,
-) -> Float32[Array, "n 299 m"]:
-    """Returns 299 weighted sums of rows, in blocks that share the window of rows they can reach."""
+) -> Float32[Array, "n out m"]:
+    """Returns weighted sums of rows, in blocks that share the window of rows they can reach."""
     n, side, m = images.shape
-    blocks = INPUT_SIZE_PX // _BLOCK_PX
-    stretch = max(1.0, side / INPUT_SIZE_PX) if rule.antialias else 1.0  # the canvas's: the largest
-    reach = math.ceil(rule.support * stretch)
-    window = min(side, math.ceil((_BLOCK_PX - 1) * side / INPUT_SIZE_PX) + 2 * reach)
-    starts = jnp.clip(positions.base[:, ::_BLOCK_PX] - reach + 1, 0, side - window)
+    out = positions.base.shape[1]
+    block = _block_px(out)
+    # The stretch of the canvas, which is the largest.
+    reach = math.ceil(rule.support * _stretch(rule, side, out))
+    window = min(side, math.ceil((block - 1) * side / out) + 2 * reach)
+    starts = jnp.clip(positions.base[:, ::block] - reach + 1, 0, side - window)
     pixels = starts[..., None] + jnp.arange(window, dtype=jnp.int32)
-    weights = _make_weights(jnp, rule, positions, jnp.repeat(pixels, _BLOCK_PX, axis=1))
+    weights = _make_weights(jnp, rule, positions, jnp.repeat(pixels, block, axis=1))
     take_window = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=window)
     windows = jax.vmap(jax.vmap(take_window, in_axes=(None, 0)))(images, starts)
     resized = jnp.einsum(
         "nbyk,nbkm->nbym",
-        weights.reshape(n, blocks, _BLOCK_PX, window),
+        weights.reshape(n, out // block, block, window),
         windows.astype(jnp.float32),
         precision=jax.lax.Precision.HIGHEST,
     )
-    return resized.reshape(n, INPUT_SIZE_PX, m)
+    return resized.reshape(n, out, m)
+
+
+def _block_px(out: int) -> int:
+    """Output pixels that share a window of the input, so that no block is ragged: 23 of 299."""
+    return max(px for px in range(1, _LARGEST_BLOCK_PX + 1) if out % px == 0)
 
 
 def normalise(
-    images: Float32[Array, "n 299 299 3"], protocol: Protocol
-) -> Float32[Array, "n 299 299 3"]:
+    images: Float32[Array, "n out out 3"], protocol: Protocol
+) -> Float32[Array, "n out out 3"]:
     """Returns the network's input, about -1..1, from resized images in 0..255."""
-    return (images - protocol.shift) / protocol.divisor
+    shift, divisor = np.float32(protocol.shift), np.float32(protocol.divisor)
+    return (images - shift) / divisor
 
 
 def reduce_on_host(
     image: UInt8[np.ndarray, "h w 3"], protocol: Protocol
-) -> Float32[np.ndarray, "299 299 3"]:
-    """Returns one image at 299 x 299 in 0..255, as `resize` does, in NumPy: for large photographs.
+) -> Float32[np.ndarray, "out out 3"]:
+    """Returns one image at the protocol's size in 0..255, as `resize` does, in NumPy: for large photographs.
 
     Safe to call from many threads. `resize` passes the result unchanged, so that it may share a
     batch with images that are yet to be resized.
@@ -273,7 +283,7 @@ def reduce_on_host(
 
 def _reduce_first_axis(
     image: np.ndarray, rule: _Rule, positions: AxisPositions
-) -> Float32[np.ndarray, "299 ..."]:
+) -> Float32[np.ndarray, "out ..."]:
     reach = math.ceil(rule.support * float(positions.stretch))
     pixels = positions.base[:, None] + np.arange(1 - reach, reach + 1, dtype=np.int32)
     weights = _make_weights(np, rule, positions, pixels)
@@ -282,4 +292,4 @@ def _reduce_first_axis(
     # A row at a time, so that no float32 copy of the photograph is made; einsum and not `@`, whose
     # own threads fight those of the decode workers (measured: ten times slower on a busy machine).
     reduced = [np.einsum("k,km->m", w, flat[p]) for w, p in zip(weights, pixels, strict=True)]
-    return np.stack(reduced).reshape(INPUT_SIZE_PX, *image.shape[1:])
+    return np.stack(reduced).reshape(-1, *image.shape[1:])

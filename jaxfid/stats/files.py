@@ -17,7 +17,10 @@ from jaxfid.errors import InputError
 from jaxfid.stats.gaussian import check_gaussian
 from jaxfid.stats.pickles import read_pickled
 
-COMPARED = ("protocol", "dims", "weights_sha256", "precision")
+EXTRACTOR_FACTS = ("extractor", "input")
+"""What provenance says more where the network is not the FID's: its name, and its resize and scaling."""
+
+COMPARED = ("protocol", "dims", "weights_sha256", "precision", *EXTRACTOR_FACTS)
 """Parts of the provenance without which two statistics are not of the same features."""
 
 MAX_ARRAY_BYTES = 8 * 32768**2

@@ -1,6 +1,7 @@
 """Laws of the resize, a float64 oracle per rule, and the reference tools' values at 299 pixels."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import pathlib
 import re
@@ -345,3 +346,19 @@ def test_images_of_another_shape_or_type_are_refused(images):
 def test_positions_of_another_number_of_images_are_refused():
     with pytest.raises(InputError, match="positions: expected those of 2 images"):
         resize(np.zeros((2, 8, 8, 3), np.uint8), batch_positions(CLEAN, [(8, 8)]), CLEAN)
+
+
+@every_protocol
+@pytest.mark.parametrize(
+    "size_px", [7, 64]
+)  # a prime, whose windows are of one pixel; a power of two
+def test_other_sizes_keep_the_laws(protocol, size_px):
+    """Flat stays flat, equal size stays equal, and the host does what the device does."""
+    small = dataclasses.replace(protocol, size_px=size_px)
+    flat = resize_one(np.full((40, 21, 3), 77, np.uint8), small)
+    np.testing.assert_allclose(flat, np.full((size_px, size_px, 3), 77), atol=1e-4)
+    same = make_noise(size_px, size_px)
+    np.testing.assert_array_equal(resize_one(same, small), same)
+    image = make_noise(90, 41)
+    atol = ROUNDING[protocol.name]
+    np.testing.assert_allclose(resize_one(image, small), reduce_on_host(image, small), atol=atol)
