@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jaxfid.engine.processes import process_group
+
 
 def versions() -> dict[str, str]:
     """Returns the versions of everything that could move a number."""
@@ -14,11 +16,12 @@ def versions() -> dict[str, str]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Returns versions, and the devices that this process computes on."""
+    """Returns versions, the devices that this process computes on, and how many processes there are."""
     devices = jax.local_devices()
     return {
         "versions": versions(),
         "platform": devices[0].platform,
         "device": devices[0].device_kind,
         "num_devices": len(devices),
+        "num_processes": process_group().count,
     }

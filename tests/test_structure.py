@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "result": {"errors"},
     "samples": {"errors", "settings", "checks", "engine", "images", "inception", "stats"},
     "facts": {"engine", "images", "inception", "samples", "settings", "stats"},
-    "environment": set(),
+    "environment": {"engine"},
     "comparison": {"metrics", "result"},
     "scores": {"metrics", "result", "samples", "settings", "stats"},
     "sampler": {
