@@ -140,7 +140,8 @@ class Sampler:
             share=(group.index, group.count),
             start=snapshots.next_batch,
         )
-        with self._progress(source) as bar:
+        done = snapshots.next_batch * batch_size // group.count
+        with self._progress(source, done) as bar:
             followed = group.watch(snapshots.follow(batches))
             run_pass(self._feature_pass, followed, kept, advance=bar.update)
         dealt = {name: group.total(kept.moments()) for name, kept in moments.items()}
@@ -184,7 +185,9 @@ class Sampler:
         return -(-wanted // num_devices) * num_devices
 
     @contextlib.contextmanager
-    def _progress(self, source: ImageSource) -> Iterator[Any]:
-        hidden = not self._settings.progress
-        with tqdm(total=len(source), desc=source.name, unit=" images", disable=hidden) as bar:
+    def _progress(self, source: ImageSource, done: int) -> Iterator[Any]:
+        """A bar of this process's share."""
+        share, hidden = -(-len(source) // process_group().count), not self._settings.progress
+        about = {"desc": source.name, "unit": " images", "disable": hidden}
+        with tqdm(total=share, initial=min(done, share), **about) as bar:
             yield bar
