@@ -6,12 +6,13 @@ from pathlib import Path
 from jaxfid.errors import InputError
 from jaxfid.inception.feature_network import FeatureNetwork
 from jaxfid.inception.precision import get_precision
+from jaxfid.inception.torchvision import make_torchvision_network
 from jaxfid.named_function import load_function
 
 MakeNetwork = Callable[[str | Path, str], FeatureNetwork]
 """From weights (`auto`, `untrained` or a path) and the name of a precision to a network."""
 
-NETWORKS: Mapping[str, MakeNetwork] = {}
+NETWORKS: Mapping[str, MakeNetwork] = {"torchvision": make_torchvision_network}
 """Networks that jaxfid knows itself."""
 
 

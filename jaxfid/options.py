@@ -82,8 +82,8 @@ def add_extractor(parser: argparse.ArgumentParser) -> None:
     """Adds the choice of another network than the FID's."""
     parser.add_argument(
         "--extractor",
-        metavar="MODULE:FUNCTION",
-        help="another network: a function that returns a jaxfid.FeatureNetwork; gives fd_NAME, no FID",
+        metavar="torchvision|MODULE:FUNCTION",
+        help="another network, or a function that returns a jaxfid.FeatureNetwork; gives fd_NAME, no FID",
     )
 
 

@@ -176,3 +176,18 @@ def test_the_example_runs_from_the_command_line(sets, tmp_path):
     assert list(scored.metrics) == ["fd_small"]
     assert scored.metrics["fd_small"].value > 0
     assert "no FID: compare it with values of fd_small alone" in done.stderr
+
+
+def test_torchvisions_network_is_chosen_by_name_with_weights():
+    settings = Settings(extractor="torchvision", weights="untrained", precision="bfloat16")
+    assert (settings.extractor.name, settings.extractor.weights_name) == (
+        "torchvision",
+        "untrained",
+    )
+    assert (settings.dims, settings.protocol.name) == (2048, "torchvision")
+    assert settings.extractor.facts()["precision"] == "bfloat16"
+    assert dataclasses.replace(settings, limit=3).extractor is settings.extractor
+    with pytest.raises(
+        jaxfid.WeightsUnavailableError, match="torchvision's weights are not fetched"
+    ):
+        Settings(extractor="torchvision")

@@ -113,37 +113,51 @@ def _expected_tensors() -> Iterator[tuple[str, tuple[int, ...], type]]:
     yield "fc.bias", _FC_SHAPE[1:], np.float32
 
 
+ExpectedTensors = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+
 EXPECTED_TENSORS = {name: (shape, np.dtype(dtype)) for name, shape, dtype in _expected_tensors()}
 
 
-def check_tensors(tensors: Mapping[str, np.ndarray], repeated: Iterable[str] = ()) -> None:
-    """Passes when these are the network's 566 tensors and all of their values can be used.
+NETWORK = "the FID's Inception-v3 (pt_inception-2015-12-05)"
+
+
+def check_tensors(
+    tensors: Mapping[str, np.ndarray],
+    repeated: Iterable[str] = (),
+    *,
+    expected: ExpectedTensors = EXPECTED_TENSORS,
+    network: str = NETWORK,
+) -> None:
+    """Passes when these are a network's tensors and all of their values can be used.
 
     Args:
       tensors: Arrays by name.
       repeated: Names that the file gives more than once.
+      expected: Shape and dtype of each tensor of the network: 566 of the FID's.
+      network: Its name.
 
     Raises:
       InputError: Lists every tensor that is missing, unknown, repeated, of another shape or type,
         not finite, or a negative variance.
     """
     problems = [
-        *(f"missing: {name}" for name in EXPECTED_TENSORS if name not in tensors),
-        *(f"unknown: {name!r:.120}" for name in tensors if name not in EXPECTED_TENSORS),
+        *(f"missing: {name}" for name in expected if name not in tensors),
+        *(f"unknown: {name!r:.120}" for name in tensors if name not in expected),
         *(f"given more than once: {name!r:.120}" for name in repeated),
     ]
-    for name in EXPECTED_TENSORS.keys() & tensors.keys():
-        problems += _find_faults(name, tensors[name])
+    for name in expected.keys() & tensors.keys():
+        problems += _find_faults(name, tensors[name], expected[name])
     if problems:
         listing = "".join(f"\n  {problem}" for problem in sorted(problems))
         raise InputError(
-            f"expected the {len(EXPECTED_TENSORS)} tensors of the FID's Inception-v3 "
-            f"(pt_inception-2015-12-05), found {len(problems)} faults:{listing}"
+            f"expected the {len(expected)} tensors of {network}, found {len(problems)} faults:{listing}"
         )
 
 
-def _find_faults(name: str, tensor: np.ndarray) -> Iterator[str]:
-    shape, dtype = EXPECTED_TENSORS[name]
+def _find_faults(
+    name: str, tensor: np.ndarray, expected: tuple[tuple[int, ...], np.dtype]
+) -> Iterator[str]:
+    shape, dtype = expected
     if tensor.shape != shape:
         yield f"wrong shape: {name}: expected {shape}, found {tensor.shape}"
     if tensor.dtype != dtype:

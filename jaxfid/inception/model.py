@@ -32,6 +32,10 @@ order. `logits_unbiased` leave out the last layer's bias, as the Inception Score
 """
 
 
+Pool = Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]]
+"""A pool of the blocks that keep the size."""
+
+
 class Conv(nn.Module):
     """Convolution with its BatchNorm folded in, then ReLU."""
 
@@ -79,8 +83,18 @@ def _max_pool(x: Array, *, stride: int, padding: str) -> Array:
     return _pool(x, jnp.maximum, -jnp.inf, stride, padding)
 
 
-def _average_pool(x: Array) -> Array:
-    """3 x 3 average with stride 1 in which the padding does not count."""
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Returns the 3 x 3 maximum with stride 1."""
+    return _max_pool(x, stride=1, padding="SAME")
+
+
+def average_pool_with_padding(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Returns the 3 x 3 average with stride 1 in which the padding counts as zeros."""
+    return _pool(x, jnp.add, 0.0, 1, "SAME") / 9
+
+
+def average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Returns the 3 x 3 average with stride 1 in which the padding does not count."""
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return _pool(x, jnp.add, 0.0, 1, "SAME") / _pool(ones, jnp.add, 0.0, 1, "SAME")
 
@@ -89,6 +103,7 @@ class BlockA(nn.Module):
     """Mixed_5b to 5d, 35 x 35."""
 
     pool_features: int
+    pool: Pool
     precision: Precision
 
     @nn.compact
@@ -100,7 +115,7 @@ class BlockA(nn.Module):
         c = conv(64, (1, 1), name="branch3x3dbl_1")(x)
         c = conv(96, (3, 3), name="branch3x3dbl_2")(c)
         c = conv(96, (3, 3), name="branch3x3dbl_3")(c)
-        d = conv(self.pool_features, (1, 1), name="branch_pool")(_average_pool(x))
+        d = conv(self.pool_features, (1, 1), name="branch_pool")(self.pool(x))
         return jnp.concatenate([a, b, c, d], axis=-1)
 
 
@@ -123,6 +138,7 @@ class BlockC(nn.Module):
     """Mixed_6b to 6e, 17 x 17."""
 
     width: int
+    pool: Pool
     precision: Precision
 
     @nn.compact
@@ -137,7 +153,7 @@ class BlockC(nn.Module):
         c = conv(self.width, (1, 7), name="branch7x7dbl_3")(c)
         c = conv(self.width, (7, 1), name="branch7x7dbl_4")(c)
         c = conv(192, (1, 7), name="branch7x7dbl_5")(c)
-        d = conv(192, (1, 1), name="branch_pool")(_average_pool(x))
+        d = conv(192, (1, 1), name="branch_pool")(self.pool(x))
         return jnp.concatenate([a, b, c, d], axis=-1)
 
 
@@ -161,7 +177,7 @@ class BlockD(nn.Module):
 class BlockE(nn.Module):
     """Mixed_7b and 7c, 8 x 8."""
 
-    pool: Callable[[Array], Array]
+    pool: Pool
     precision: Precision
 
     @nn.compact
@@ -185,10 +201,14 @@ class Inception(nn.Module):
     Attributes:
       features: Names out of `FEATURE_WIDTHS`; layers beyond the last of them are not run.
       precision: How products are taken; features come back in float32 whatever it is.
+      pool: Of the blocks that keep the size. Other Inceptions than the FID's differ in this and the next.
+      last_pool: That of Mixed_7c. The frozen graph has max here; every published FID depends on it.
     """
 
     features: Sequence[str]
     precision: Precision
+    pool: Pool = average_pool
+    last_pool: Pool = max_pool
 
     @nn.compact
     def __call__(self, x: Float[Array, "n 299 299 3"]) -> dict[str, Float[Array, "n d"]]:
@@ -201,7 +221,7 @@ class Inception(nn.Module):
 
     def _reached(self, x: Array):  # noqa: ANN202
         """Yields each feature's name and value as the network reaches it."""
-        p = self.precision
+        p, pool = self.precision, self.pool
         x = Conv(32, (3, 3), p, 2, "VALID", name="Conv2d_1a_3x3")(x)
         x = Conv(32, (3, 3), p, 1, "VALID", name="Conv2d_2a_3x3")(x)
         x = Conv(64, (3, 3), p, name="Conv2d_2b_3x3")(x)
@@ -211,20 +231,19 @@ class Inception(nn.Module):
         x = Conv(192, (3, 3), p, 1, "VALID", name="Conv2d_4a_3x3")(x)
         x = _max_pool(x, stride=2, padding="VALID")
         yield "192", _space_average(x)
-        x = BlockA(32, p, name="Mixed_5b")(x)
-        x = BlockA(64, p, name="Mixed_5c")(x)
-        x = BlockA(64, p, name="Mixed_5d")(x)
+        x = BlockA(32, pool, p, name="Mixed_5b")(x)
+        x = BlockA(64, pool, p, name="Mixed_5c")(x)
+        x = BlockA(64, pool, p, name="Mixed_5d")(x)
         x = BlockB(p, name="Mixed_6a")(x)
-        x = BlockC(128, p, name="Mixed_6b")(x)
-        x = BlockC(160, p, name="Mixed_6c")(x)
-        x = BlockC(160, p, name="Mixed_6d")(x)
+        x = BlockC(128, pool, p, name="Mixed_6b")(x)
+        x = BlockC(160, pool, p, name="Mixed_6c")(x)
+        x = BlockC(160, pool, p, name="Mixed_6d")(x)
         yield "spatial", x[..., :7].reshape(len(x), -1).astype(jnp.float32)  # branch1x1 comes first
-        x = BlockC(192, p, name="Mixed_6e")(x)
+        x = BlockC(192, pool, p, name="Mixed_6e")(x)
         yield "768", _space_average(x)
         x = BlockD(p, name="Mixed_7a")(x)
-        x = BlockE(_average_pool, p, name="Mixed_7b")(x)
-        # The frozen graph pools with max here; every published FID depends on it.
-        x = BlockE(functools.partial(_max_pool, stride=1, padding="SAME"), p, name="Mixed_7c")(x)
+        x = BlockE(pool, p, name="Mixed_7b")(x)
+        x = BlockE(self.last_pool, p, name="Mixed_7c")(x)
         pool3 = _space_average(x)
         yield "2048", pool3
         unbiased, biased = _Logits(name="fc")(pool3)
