@@ -10,10 +10,24 @@ import pytest
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
 from jaxfid.evaluator import Evaluator
+from jaxfid.extractors import FeatureNetwork
+from jaxfid.protocol import Protocol
 from jaxfid.stats.files import Stats, load_stats, save_stats
 from jaxfid.stats.moments import Moments
 
-SETTINGS = {"dims": 64, "weights": "untrained", "blocks": 2}
+WIDTH = 6
+
+
+def make_network() -> FeatureNetwork:
+    """A small nonlinear network, so that most of these tests need not wait for Inception."""
+    protocol = Protocol("small_8", "tf1_bilinear", 128.0, 128.0, "for tests", 8)
+    kernel = np.random.default_rng(2).standard_normal((8 * 8 * 3, WIDTH)).astype(np.float32)
+
+    def apply(params, images):
+        flat = images.reshape(len(images), -1)
+        return jnp.tanh(jnp.matmul(flat, params, precision="highest") / 10)
+
+    return FeatureNetwork("small", protocol, WIDTH, kernel, apply)
 
 
 def make_images(count: int, seed: int) -> np.ndarray:
@@ -23,7 +37,8 @@ def make_images(count: int, seed: int) -> np.ndarray:
     return (colours + rng.integers(-40, 40, (count, 16, 16, 3))).astype(np.uint8)
 
 
-REAL, GENERATED = make_images(40, 1), make_images(132, 0)  # 66 without a block: of full rank
+SETTINGS = {"extractor": make_network(), "blocks": 3}
+REAL, GENERATED = make_images(40, 1), make_images(30, 0)
 
 
 @functools.cache
@@ -43,7 +58,8 @@ def state_of(count: int) -> Moments:
 
 
 def fid(scoring: Evaluator, state: Moments) -> float:
-    return scoring.compute(state).metrics["fid"].value
+    (metric,) = scoring.compute(state).metrics.values()
+    return metric.value
 
 
 def test_compute_gives_what_the_facade_gives():
@@ -53,14 +69,28 @@ def test_compute_gives_what_the_facade_gives():
     def score(evaluator, images):
         return jax.lax.scan(lambda s, x: (evaluator.update(s, x), None), evaluator.init(), images)
 
-    state, _ = score(evaluator(), GENERATED.reshape(2, 66, 16, 16, 3))
+    state, _ = score(evaluator(), GENERATED.reshape(2, 15, 16, 16, 3))
     scored = evaluator().compute(state, name=expected.generated)
-    assert scored.num_images == 132
-    assert scored.warnings == expected.warnings
+    assert (scored.num_images, scored.warnings) == (30, expected.warnings)
+    assert list(scored.metrics) == ["fd_small"]
     # Features of two compiled networks, float32: relative 1e-6, in a distance of some hundred times less.
-    known = expected.metrics["fid"]
-    assert scored.metrics["fid"].value == pytest.approx(known.value, rel=1e-4)
-    assert scored.metrics["fid"].stderr == pytest.approx(known.stderr, rel=1e-3)
+    known, found = expected.metrics["fd_small"], scored.metrics["fd_small"]
+    assert found.value == pytest.approx(known.value, rel=1e-4)
+    assert found.stderr == pytest.approx(known.stderr, rel=1e-3)
+    assert found.rests == pytest.approx(known.rests, rel=1e-4)
+
+
+def test_the_fid_is_that_of_the_facade():
+    settings = {"dims": 64, "weights": "untrained"}
+    (expected,) = compute_metrics(REAL[:9], [GENERATED[:8]], **settings).results
+    scoring = Evaluator(REAL[:9], value_range=(-1, 1), **settings)
+    state = jax.jit(lambda evaluator, images: evaluator.update(evaluator.init(), images))(
+        scoring, jnp.asarray(GENERATED[:8] / np.float32(127.5) - 1)
+    )
+    scored = scoring.compute(state, name=expected.generated)
+    assert scored.warnings == expected.warnings
+    assert scored.metrics["fid"].stderr is None
+    assert scored.metrics["fid"].value == pytest.approx(expected.metrics["fid"].value, rel=1e-4)
 
 
 def test_floating_images_and_states_of_several_devices():
@@ -78,7 +108,7 @@ def test_statistics_go_to_a_file_with_what_they_depend_on(tmp_path):
     save_stats(tmp_path / "stats.npz", scoring.stats(state))
     loaded = load_stats(tmp_path / "stats.npz")
     assert loaded.count == len(REAL)
-    assert loaded.provenance["protocol"] == "legacy_tensorflow"
+    assert loaded.provenance["protocol"] == "small_8"
     assert loaded.provenance["quantize"] is True
     np.testing.assert_allclose(loaded.mean, reference().mean, rtol=1e-5)
     largest = np.abs(loaded.cov).max()
@@ -94,10 +124,11 @@ def test_a_reference_of_images_is_seen_with_the_same_settings():
 
 
 def test_what_cannot_be_answered_is_refused():
-    with pytest.raises(InputError, match=r"the evaluator cannot be compared .* protocol clean"):
-        Evaluator(reference(), protocol="clean", **SETTINGS)
+    inception = {"dims": 64, "weights": "untrained"}
+    with pytest.raises(InputError, match="the evaluator cannot be compared with statistics: 64"):
+        Evaluator(reference(), **inception)
     with pytest.raises(InputError, match=r"metrics: .* give fid alone; found fid, kid"):
-        Evaluator(metrics="fid,kid", **SETTINGS)
+        Evaluator(metrics="fid,kid", **inception)
     with pytest.raises(InputError, match=r"value_range: expected \(0, 255\), \(0, 1\), \(-1, 1\)"):
         Evaluator(value_range=(-1, 2), **SETTINGS)
     with pytest.raises(InputError, match=r"a covariance .* needs at least 2 images, found 0"):
