@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxfid.errors import InputError
 from jaxfid.inception.feature_network import FeatureNetwork
+from jaxfid.inception.keras import make_keras_network
 from jaxfid.inception.precision import get_precision
 from jaxfid.inception.torchvision import make_torchvision_network
 from jaxfid.named_function import load_function
@@ -12,7 +13,10 @@ from jaxfid.named_function import load_function
 MakeNetwork = Callable[[str | Path, str], FeatureNetwork]
 """From weights (`auto`, `untrained` or a path) and the name of a precision to a network."""
 
-NETWORKS: Mapping[str, MakeNetwork] = {"torchvision": make_torchvision_network}
+NETWORKS: Mapping[str, MakeNetwork] = {
+    "keras": make_keras_network,
+    "torchvision": make_torchvision_network,
+}
 """Networks that jaxfid knows itself."""
 
 

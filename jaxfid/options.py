@@ -82,7 +82,7 @@ def add_extractor(parser: argparse.ArgumentParser) -> None:
     """Adds the choice of another network than the FID's."""
     parser.add_argument(
         "--extractor",
-        metavar="torchvision|MODULE:FUNCTION",
+        metavar="torchvision|keras|MODULE:FUNCTION",
         help="another network, or a function that returns a jaxfid.FeatureNetwork; gives fd_NAME, no FID",
     )
 

@@ -219,10 +219,11 @@ def untrained_params(seed: int = 0) -> Params:
     rng = np.random.default_rng(seed)
     params: Params = {}
     for path, shape in {**CONVOLUTIONS, "fc": _FC_SHAPE}.items():
-        _put(params, path, _draw_kernel(rng, shape), np.zeros(shape[-1], np.float32))
+        _put(params, path, draw_kernel(rng, shape), np.zeros(shape[-1], np.float32))
     return params
 
 
-def _draw_kernel(rng: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+def draw_kernel(rng: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """Returns a kernel `(..., inputs, outputs)` of float32, as `untrained_params` says."""
     bound = np.float32(math.sqrt(6 / math.prod(shape[:-1])))
     return (rng.random(shape, np.float32) * 2 - 1) * bound
