@@ -114,7 +114,7 @@ def test_the_float64_solve_is_one():
         abs(float(frechet_objective(jnp.asarray(far), reference, dtype=dtype)) / exact - 1)
         for dtype in ("float64", "float32")
     ]
-    assert errors[0] < 1e-6 < 1e-3 < errors[1]
+    assert errors[0] < 1e-6 < 1e-4 < errors[1]
 
 
 def test_descending_reaches_the_reference():
