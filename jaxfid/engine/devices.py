@@ -81,8 +81,10 @@ def has_float64(mesh: Mesh) -> bool:
 
 
 def over_automatic_axes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function for arrays on meshes with explicit axes as well, on which JAX asks of every
-    operation where its result lies. What the function gives is then whole on each device.
+    """Returns the function for arrays on meshes with explicit axes as well as with automatic ones.
+
+    On explicit axes JAX asks of every operation where its result lies. What this function gives there
+    is whole on each device.
     """
 
     def automatic(*args: Any) -> Any:  # noqa: ANN401
