@@ -31,6 +31,7 @@ class Keeper(Protocol):
 
     def state(self) -> Arrays:
         """Returns all that is kept so far, on the host."""
+        ...
 
     def restore(self, state: Arrays) -> None:
         """Starts from what `state` gave, whatever the number of devices was."""
