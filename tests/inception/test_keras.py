@@ -99,5 +99,7 @@ def test_weights_that_keras_cannot_fetch_are_named():
         raise Exception("URL fetch failure")  # what keras.utils.get_file raises
 
     keras = types.SimpleNamespace(applications=types.SimpleNamespace(InceptionV3=fail))
-    with pytest.raises(WeightsUnavailableError, match=r"URL fetch failure\. Name a file, --weights"):
+    with pytest.raises(
+        WeightsUnavailableError, match=r"URL fetch failure\. Name a file, --weights"
+    ):
         fetch_model(keras)
