@@ -8,6 +8,8 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxfid.compare import compare_checkpoints as compare_checkpoints
+    from jaxfid.compare import compare_samples as compare_samples
     from jaxfid.engine.processes import initialize_distributed as initialize_distributed
     from jaxfid.errors import InputError as InputError
     from jaxfid.errors import JaxfidError as JaxfidError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from jaxfid.result import Metric as Metric
     from jaxfid.result import Result as Result
     from jaxfid.result import SetResult as SetResult
+    from jaxfid.series import Watch as Watch
     from jaxfid.settings import Settings as Settings
     from jaxfid.stats.files import Stats as Stats
     from jaxfid.stats.files import load_stats as load_stats
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from jaxfid.stats.moments import Moments as Moments
 
 _HOMES = {
+    "compare": ("compare_checkpoints", "compare_samples"),
     "engine.processes": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
     "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
@@ -57,6 +61,7 @@ _HOMES = {
     "metrics.frechet_gradient": ("frechet_objective",),
     "protocol": ("PROTOCOLS", "Protocol"),
     "result": ("Metric", "Result", "SetResult"),
+    "series": ("Watch",),
     "settings": ("Settings",),
     "stats.files": ("Stats", "load_stats", "save_stats"),
     "stats.moments": ("Moments",),

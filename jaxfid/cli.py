@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxfid.compare_command import add_compare, run_compare
 from jaxfid.distance_command import add_distance, run_distance
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.options import add_extractor, add_metrics, add_settings, chosen_settings, say, start_jax
@@ -63,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_settings(stats)
     add_extractor(stats)
+
+    add_compare(
+        _command(commands, "compare", run_compare, "compare the checkpoints of a training run")
+    )
 
     add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
 

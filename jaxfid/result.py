@@ -122,14 +122,15 @@ class Result:
         """
         try:
             fields = json.loads(text)
-            fields["results"] = tuple(_set_from_json(r) for r in fields["results"])
+            fields["results"] = tuple(to_set_result(r) for r in fields["results"])
             fields["comparisons"] = tuple(Comparison(**c) for c in fields["comparisons"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"result: expected JSON that jaxfid wrote, found: {error}") from error
 
 
-def _set_from_json(fields: dict[str, Any]) -> SetResult:
+def to_set_result(fields: Mapping[str, Any]) -> SetResult:
+    """Returns the scores whose fields came from JSON."""
     metrics = {name: Metric(**metric) for name, metric in fields["metrics"].items()}
     return SetResult(**{"num_images": None, **fields, "metrics": metrics})
 

@@ -36,28 +36,22 @@ class Checkpoint:
     step: int | None
     path: Path
 
-    def stamp(self) -> str:
-        """Returns what changes when the checkpoint is written again: size and time of last change.
-
-        Raises:
-          InputError: It is there no longer.
-        """
-        size, changed_ns = self._status()
-        return f"{size} bytes at {changed_ns}"
+    def stamp(self) -> str | None:
+        """Returns what changes when it is written again, size and time; None where it is gone."""
+        status = self._status()
+        return None if status is None else f"{status[0]} bytes at {status[1]}"
 
     def is_settled(self, seconds: float) -> bool:
-        """Returns whether nothing in it has changed for so long; False where it is there no longer."""
-        try:
-            _, changed_ns = self._status()
-        except InputError:
-            return False
-        return time.time() - changed_ns / 1e9 >= seconds
+        """Returns whether it is there and nothing in it has changed for so long."""
+        status = self._status()
+        return status is not None and time.time() - status[1] / 1e9 >= seconds
 
-    def _status(self) -> tuple[int, int]:
+    def _status(self) -> tuple[int, int] | None:
+        """Bytes, and nanoseconds of the last change."""
         try:
             states = [path.stat() for path in _walk(self.path)]
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+        except OSError:  # a training job deletes old ones
+            return None
         return sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
 
 
@@ -76,14 +70,30 @@ def find_checkpoints(paths: Sequence[str | os.PathLike[str]]) -> list[Checkpoint
     Raises:
       InputError: A path does not exist, or is there twice.
     """
+    _require_existing("checkpoints", paths)
+    found = [child for path in paths for child in _checkpoints_at(Path(path))]
+    return _name("checkpoints", found)
+
+
+def find_sets(paths: Sequence[str | os.PathLike[str]]) -> list[Checkpoint]:
+    """Returns sets of images that were sampled before, each path one, as if they were checkpoints.
+
+    Raises:
+      InputError: A path does not exist, or is there twice.
+    """
+    _require_existing("samples", paths)
+    return _name("samples", [Path(path) for path in paths])
+
+
+def _require_existing(argument: str, paths: Sequence[str | os.PathLike[str]]) -> None:
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
-        raise InputError(
-            f"checkpoints: expected existing paths, found none at {', '.join(missing)}"
-        )
-    found = [child for path in paths for child in _checkpoints_at(Path(path))]
+        raise InputError(f"{argument}: expected existing paths, found none at {', '.join(missing)}")
+
+
+def _name(argument: str, found: Sequence[Path]) -> list[Checkpoint]:
     if len({path.resolve() for path in found}) < len(found):
-        raise InputError("checkpoints: expected every checkpoint once, found one twice")
+        raise InputError(f"{argument}: expected each path once, found one twice")
     short = len({path.name for path in found}) == len(found)
     checkpoints = [
         Checkpoint(path.name if short else path.as_posix(), find_step(path.name), path)
@@ -112,8 +122,15 @@ def _is_checkpoint(path: Path) -> bool:
     if path.name.startswith(".") or _UNFINISHED in path.name:
         return False
     if path.is_dir():
-        return path.name[-1].isdecimal() and any(path.iterdir())
+        return path.name[-1].isdecimal() and _holds_something(path)
     return path.suffix in SUFFIXES or _FLAX_FILE.fullmatch(path.name) is not None
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:  # deleted while we look
+        return False
 
 
 def _walk(path: Path) -> Iterator[Path]:

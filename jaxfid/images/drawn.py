@@ -25,6 +25,8 @@ class DrawnSource(ImageSource):
     the same images for the same chunk, whenever and in whichever thread it is called.
     """
 
+    drawn = True
+
     def __init__(
         self,
         draw: Callable[[int], Chunk],

@@ -22,11 +22,13 @@ class ImageSource(abc.ABC):
       keys: One per image, no two alike; an image's index is its position here.
       labels: One per image: its folder below the root, or its class in a data set. None where there are
         none.
+      drawn: Whether images are made in chunks when they are read, from what their stamps say.
     """
 
     name: str
     keys: Sequence[str]
     labels: Sequence[str] | None = None
+    drawn: bool = False
 
     @abc.abstractmethod
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -75,6 +77,7 @@ class _Subset(ImageSource):
         self._indices = indices
         self.name = source.name
         self.keys = [source.keys[index] for index in indices]
+        self.drawn = source.drawn
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]

@@ -13,7 +13,7 @@ from flax import serialization
 from flax.training import checkpoints as flax_checkpoints
 from safetensors.numpy import save_file
 
-from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_step
+from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets, find_step
 from jaxfid.errors import InputError
 
 PARAMS = {"w": np.ones(3, np.float32)}
@@ -96,7 +96,7 @@ def test_paths_may_be_mixed_and_equal_names_are_told_apart(tmp_path):
     (tmp_path / "x3.msgpack").touch()
     assert names(first, tmp_path / "x3.msgpack") == ["1", "2", "x3.msgpack"]
     assert names(first, second) == [str(path) for path in (first / "1", first / "2", second / "2")]
-    with pytest.raises(InputError, match="every checkpoint once, found one twice"):
+    with pytest.raises(InputError, match="checkpoints: expected each path once, found one twice"):
         names(first, first / "2")
 
 
@@ -140,5 +140,15 @@ def test_checkpoint_settles_when_nothing_in_it_changes(tmp_path):
 def test_checkpoint_that_is_gone():
     gone = Checkpoint("1", 1, Path("no/such/1"))
     assert not gone.is_settled(0)
-    with pytest.raises(InputError, match="no/such/1: cannot be read: No such file"):
-        gone.stamp()
+    assert gone.stamp() is None
+
+
+def test_sets_sampled_before_are_the_paths_themselves(tmp_path):
+    for name in ("step20", "step3.zip"):
+        (tmp_path / name).mkdir()
+    found = find_sets([tmp_path / "step20", str(tmp_path / "step3.zip")])
+    assert [(c.name, c.step) for c in found] == [("step3.zip", 3), ("step20", 20)]
+    with pytest.raises(
+        InputError, match=r"samples: expected existing paths, found none at .*step4"
+    ):
+        find_sets([tmp_path / "step4"])

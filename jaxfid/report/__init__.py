@@ -1,0 +1,1 @@
+"""What a comparison leaves behind: its folder, its tables, its pictures and its page."""

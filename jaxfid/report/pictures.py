@@ -1,0 +1,105 @@
+"""Pictures of a set for people to look at: its first images, and those that realism tells apart."""
+
+import hashlib
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from PIL import Image
+
+from jaxfid.images.interface import ImageSource
+from jaxfid.report.run_folder import Picture, RunFolder
+
+NUM_FIRST, NUM_EXTREME = 12, 6
+
+_ROWS_AT_ONCE = 4096
+
+Features = Float[np.ndarray, "n d"]
+
+
+class Album:
+    """Keeps images of one set as PNG files in the folder of a run.
+
+    Args:
+      run: The folder.
+      source: The set.
+      name: Of the set, no other set's of the run.
+    """
+
+    def __init__(self, run: RunFolder, source: ImageSource, name: str) -> None:
+        self._run, self._source = run, source
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-40:].strip("-.")
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        self._folder = f"{readable}-{digest}"
+
+    def keep(self, index: int) -> Picture:
+        """Returns the image at a position, written to its file."""
+        file = f"{self._folder}/{index:06d}.png"
+        buffer = io.BytesIO()
+        Image.fromarray(self._source.read(index)).save(buffer, "PNG")
+        self._run.write(f"images/{file}", buffer.getvalue())
+        return Picture(file, index)
+
+    def keep_first(self) -> list[Picture]:
+        """Returns the first images: where sets share their noise, theirs are of the same."""
+        return [self.keep(index) for index in range(min(NUM_FIRST, len(self._source)))]
+
+    def keep_spread(self) -> list[Picture]:
+        """Returns images spread evenly over the set, which may be sorted by class."""
+        count = min(NUM_FIRST, len(self._source))
+        return [self.keep(int(i)) for i in np.linspace(0, len(self._source) - 1, count)]
+
+    def seen(self, left_out: Collection[str]) -> Int[np.ndarray, " n"]:
+        """Returns the position of each row of the set's features, files left out having none."""
+        keys = self._source.keys
+        return np.array([index for index, key in enumerate(keys) if key not in left_out])
+
+
+def keep_extremes(
+    realism: Float[np.ndarray, " n"],
+    generated: tuple[Album, Features, Collection[str]],
+    reference: tuple[Album, Features, Collection[str]],
+) -> Mapping[str, Sequence[Picture]]:
+    """Returns the images of the `lowest` and `highest` realism, each with its nearest reference image.
+
+    Args:
+      realism: Of each row of the generated features.
+      generated: Where images are kept, their features, and keys of files that have none.
+      reference: The same of the reference.
+    """
+    (album, features, left_out), (reference_album, reference_features, missing) = (
+        generated,
+        reference,
+    )
+    order = np.argsort(realism, kind="stable")
+    few = min(NUM_EXTREME, len(order) // 2)
+    positions, reference_positions = album.seen(left_out), reference_album.seen(missing)
+    pictures = {}
+    for kind, rows in (("lowest", order[:few]), ("highest", order[::-1][:few])):
+        nearest = reference_positions[find_nearest(features[rows], reference_features)]
+        pictures[kind] = [
+            Picture(
+                file=album.keep(int(positions[row])).file,
+                index=int(positions[row]),
+                realism=float(realism[row]),
+                nearest=reference_album.keep(int(other)).file,
+            )
+            for row, other in zip(rows, nearest, strict=True)
+        ]
+    return pictures
+
+
+def find_nearest(features: Features, among: Features) -> Int[np.ndarray, " n"]:
+    """Returns the row of `among` that is nearest to each of a few feature vectors."""
+    wanted = np.asarray(features, np.float64)
+    best, found = np.full(len(wanted), np.inf), np.zeros(len(wanted), int)
+    for start in range(0, len(among), _ROWS_AT_ONCE):
+        rows = np.asarray(among[start : start + _ROWS_AT_ONCE], np.float64)
+        distances = np.square(rows).sum(1) - 2 * wanted @ rows.T  # all short of the same length
+        nearest = distances.argmin(1)
+        closer = distances[np.arange(len(wanted)), nearest]
+        found = np.where(closer < best, start + nearest, found)
+        best = np.minimum(best, closer)
+    return found

@@ -1,0 +1,114 @@
+"""The table of a comparison: as text, as CSV, as JSON."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxfid.comparison import compare_sets
+from jaxfid.report.run_folder import Entry, RunFolder
+from jaxfid.result import Comparison
+
+HEADINGS = {
+    "inception_score": "IS",
+    "fid_infinity": "FID-inf",
+    "fid": "FID",
+    "sfid": "sFID",
+    "kid": "KID",
+}
+"""How metrics are headed; others by their names."""
+
+
+def compare_entries(entries: Sequence[Entry]) -> dict[tuple[str, str], Comparison]:
+    """Returns, by metric and checkpoint, how each scored checkpoint compares with the best one."""
+    scored = [entry.scores for entry in entries if entry.scores is not None]
+    return {(found.metric, found.other): found for found in compare_sets(scored)}
+
+
+def metric_names(entries: Sequence[Entry]) -> list[str]:
+    """Returns the metrics of the entries, in the order in which they were asked for."""
+    scored = (entry.scores.metrics for entry in entries if entry.scores is not None)
+    return list(dict.fromkeys(name for metrics in scored for name in metrics))
+
+
+def heading(metric: str) -> str:
+    """Returns how a metric is headed in tables."""
+    return HEADINGS.get(metric, metric if metric.startswith("fd_") else metric.capitalize())
+
+
+def format_table(entries: Sequence[Entry]) -> str:
+    """Returns the table as lines of text, a row for each checkpoint."""
+    names, comparisons = metric_names(entries), compare_entries(entries)
+    compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
+    head = ["checkpoint", "step", *map(heading, names), *(f"{heading(n)} - best" for n in compared)]
+    rows = [head, *(_row(entry, names, compared, comparisons) for entry in entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return "\n".join(lines)
+
+
+def _row(
+    entry: Entry,
+    names: Sequence[str],
+    compared: Sequence[str],
+    comparisons: Mapping[tuple[str, str], Comparison],
+) -> list[str]:
+    start = [entry.name, "" if entry.step is None else str(entry.step)]
+    if entry.scores is None:
+        return [*start, *("none" for _ in names), *("" for _ in compared)]
+    metrics = entry.scores.metrics
+    values = [str(metrics[name]) if name in metrics else "" for name in names]
+    gaps = [describe_gap(comparisons.get((name, entry.name))) for name in compared]
+    return [*start, *values, *gaps]
+
+
+def describe_gap(comparison: Comparison | None) -> str:
+    """Returns a difference from the best in a few words; of the best itself there is none."""
+    if comparison is None:
+        return "best"
+    gap = f"{comparison.difference:.3g} +- {comparison.stderr:.2g}"
+    return gap if comparison.conclusive else f"{gap}, inconclusive"
+
+
+def format_csv(entries: Sequence[Entry]) -> str:
+    """Returns the table as CSV: values, standard errors, differences from the best one."""
+    names, comparisons = metric_names(entries), compare_entries(entries)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _columns(names), lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        row: dict[str, Any] = {
+            "checkpoint": entry.name,
+            "step": entry.step,
+            "failure": entry.failure,
+        }
+        if entry.scores is not None:
+            row["num_images"] = entry.scores.num_images
+            for name, metric in entry.scores.metrics.items():
+                row |= {name: metric.value, f"{name}_stderr": metric.stderr}
+                if (gap := comparisons.get((name, entry.name))) is not None:
+                    row[f"{name}_difference"] = gap.difference
+                    row[f"{name}_difference_stderr"] = gap.stderr
+                    row[f"{name}_conclusive"] = gap.conclusive
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    parts = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
+    metrics = [f"{name}{part}" for name in names for part in parts]
+    return ["checkpoint", "step", "num_images", *metrics, "failure"]
+
+
+def format_json(run: RunFolder) -> str:
+    """Returns all that is known of the run as JSON."""
+    comparisons = compare_entries(run.entries).values()
+    fields = {
+        **run.about,
+        "identity": run.identity,
+        "results": [dataclasses.asdict(entry) for entry in run.entries],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
+    }
+    return json.dumps(fields, indent=2) + "\n"
