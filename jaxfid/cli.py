@@ -5,16 +5,23 @@ the devices can be chosen before JAX starts.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxfid.compare_command import add_compare, run_compare
+from jaxfid.compare_command import add_compare, add_report, run_compare, run_report
 from jaxfid.distance_command import add_distance, run_distance
-from jaxfid.errors import InputError, JaxfidError
-from jaxfid.options import add_extractor, add_metrics, add_settings, chosen_settings, say, start_jax
+from jaxfid.errors import JaxfidError
+from jaxfid.options import (
+    add_extractor,
+    add_metrics,
+    add_settings,
+    check_writable,
+    chosen_settings,
+    say,
+    start_jax,
+)
 from jaxfid.process_options import is_first, leave_if_joined, run_joined
 
 
@@ -69,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         _command(commands, "compare", run_compare, "compare the checkpoints of a training run")
     )
 
+    add_report(_command(commands, "report", run_report, "show a comparison as one HTML file"))
+
     add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
 
     weights = _command(commands, "weights", _weights_status, "see, fetch or import the weights")
@@ -93,7 +102,7 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
 def _score(options: argparse.Namespace) -> None:
     first = is_first(options)
     if first and options.json and options.json != "-":
-        _check_writable(Path(options.json))
+        check_writable(Path(options.json))
     start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
 
@@ -122,7 +131,7 @@ def _score(options: argparse.Namespace) -> None:
 
 def _stats(options: argparse.Namespace) -> None:
     if is_first(options):
-        _check_writable(options.output)
+        check_writable(options.output)
     start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_sample
     from jaxfid.stats.files import save_stats
@@ -134,12 +143,6 @@ def _stats(options: argparse.Namespace) -> None:
     for skipped in sample.skipped:
         say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
     print(f"{options.output}: statistics of {sample.count} images")
-
-
-def _check_writable(path: Path) -> None:
-    """Finds out before the work, not after it, that the result has nowhere to go."""
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise InputError(f"{path}: expected a file in a folder that exists and can be written")
 
 
 def _weights_status(options: argparse.Namespace) -> None:

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.options import add_extractor, add_metrics, add_settings, chosen_settings, say, start_jax
+from jaxfid.options import (
+    add_extractor,
+    add_metrics,
+    add_settings,
+    check_writable,
+    chosen_settings,
+    say,
+    start_jax,
+)
 
 NUM_IMAGES, CHUNK_SIZE = 50_000, 100
 WATCH_TIMEOUT_S, WATCH_POLL_S = 3600.0, 10.0
@@ -70,6 +78,26 @@ def run_compare(options: argparse.Namespace) -> None:
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
         raise JaxfidError("; ".join(str(entry.failure) for entry in failed))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("folder", metavar="RUN", help="the folder that compare wrote to")
+    parser.add_argument("-o", "--output", required=True, metavar="report.html", type=Path)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Runs `report`.
+
+    Raises:
+      InputError: The folder holds no comparison, or the page cannot be written.
+    """
+    check_writable(options.output)
+    from jaxfid.report.page import make_page
+    from jaxfid.report.run_folder import RunFolder
+
+    options.output.write_text(make_page(RunFolder(options.folder)), encoding="utf-8")
+    print(f"{options.output}: written")
 
 
 def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> Any:  # noqa: ANN401

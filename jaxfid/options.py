@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxfid.errors import InputError
 from jaxfid.inception.precision import PRECISIONS
 from jaxfid.process_options import add_process_options, is_first
 from jaxfid.protocol import DEFAULT_PROTOCOL, PROTOCOLS
@@ -107,6 +108,12 @@ def start_jax(compile_cache: str | None = None) -> None:
     if compile_cache != "none":
         default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
         jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before the work, not after it, that the result has nowhere to go."""
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{path}: expected a file in a folder that exists and can be written")
 
 
 def say(line: str) -> None:

@@ -80,8 +80,8 @@ MAY_IMPORT = {
     },
     "demo": {"errors", "evaluate", "images", "inception"},
     "process_options": {"errors", "engine"},
-    "options": {"inception", "process_options", "protocol", "settings"},
-    "report": {"comparison", "errors", "images", "result"},
+    "options": {"errors", "inception", "process_options", "protocol", "settings"},
+    "report": {"comparison", "errors", "images", "protocol", "result"},
     "series": {
         "checkpoints",
         "engine",
