@@ -7,7 +7,8 @@ import pytest
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(
-    not (SHARED / "goldens.json").exists(), reason="../shared with its real images and weights is absent"
+    not (SHARED / "goldens.json").exists(),
+    reason="../shared with its real images and weights is absent",
 )
 WEIGHTS = SHARED / "weights" / "inception-2015-12-05-partial.pth"
 
