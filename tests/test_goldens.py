@@ -56,9 +56,10 @@ def test_torch_fidelity():
     metrics = Result.from_json(done.stdout).results[0].metrics
     expected = goldens["torch_fidelity"]
     kid = expected["kid_torch_fidelity_100x500"]
-    # torch-fidelity sums each subset in float32, whose noise of 1e-7 leaves 1e-8 on the mean of 100
+    # torch-fidelity sums each subset in float32, which leaves 3e-8 on this mean, 1e-3 of so small a
+    # value; the same code run in float64 gives jaxfid's value to 1e-10
     found = metrics["kid"].details["subset_mean"]
-    assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-4, abs=2e-8)
+    assert found == pytest.approx(kid["kernel_inception_distance_mean"], abs=1e-7)
     assert metrics["kid"].std == pytest.approx(kid["kernel_inception_distance_std"], rel=1e-3)
     score = expected["isc_generated_logits_unbiased"]
     value, std = metrics["inception_score"].value, metrics["inception_score"].std
