@@ -48,6 +48,7 @@ def small_network(monkeypatch):
     monkeypatch.setattr(checkpoint, "_FC_SHAPE", (5, 7))
     expected = {n: (s, np.dtype(t)) for n, s, t in checkpoint._expected_tensors()}
     monkeypatch.setattr(checkpoint, "EXPECTED_TENSORS", expected)
+    monkeypatch.setitem(checkpoint.check_tensors.__kwdefaults__, "expected", expected)
 
 
 def small_tensors(seed=0):
