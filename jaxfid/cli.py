@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add_settings(score)
     add_extractor(score)
     add_metrics(score)
+    score.add_argument("--per-class", action="store_true", help="each class by itself as well")
     score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     score.add_argument(
         "--verify", action="store_true", help="compute each distance by SciPy's sqrtm as well"
@@ -105,6 +106,7 @@ def _score(options: argparse.Namespace) -> None:
         check_writable(Path(options.json))
     start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
+    from jaxfid.per_class import format_classes
 
     def show(result: Any) -> None:  # noqa: ANN401
         for warning in result.warnings:
@@ -113,10 +115,16 @@ def _score(options: argparse.Namespace) -> None:
             say(f"jaxfid: skipped {skipped['key']}: {skipped['reason']}")
         if options.json != "-":
             print(result, flush=True)
+            if result.classes:
+                print(format_classes(result))
 
     shown = {"on_result": show} if first else {}
     result = compute_metrics(
-        options.reference, options.generated, **shown, **chosen_settings(options)
+        options.reference,
+        options.generated,
+        per_class=options.per_class,
+        **shown,
+        **chosen_settings(options),
     )
     if not first:
         return

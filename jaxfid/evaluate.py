@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from jaxfid.engine.processes import one_evaluation
 from jaxfid.errors import InputError
 from jaxfid.facts import require_agreement
+from jaxfid.per_class import score_per_class
 from jaxfid.result import Result, SetResult
 from jaxfid.sampler import Sampler
 from jaxfid.samples import Images, Sample, open_images
@@ -69,6 +70,7 @@ def compute_metrics(
     reference: Images,
     generated: Sequence[Images],
     *,
+    per_class: bool = False,
     on_result: Callable[[SetResult], Any] = lambda result: None,
     **settings: Unpack[SettingsDict],
 ) -> Result:
@@ -77,6 +79,8 @@ def compute_metrics(
     Args:
       reference: As in `compute_fid`.
       generated: The sets, each as in `compute_fid`.
+      per_class: Score each class by itself as well: class folders, or the labels of a data set, which are to
+        be the same on both sides. Frechet distances alone.
       on_result: Called with each set's scores as soon as they are known.
       **settings: Fields of `Settings`.
 
@@ -88,6 +92,11 @@ def compute_metrics(
     choices = Settings(**settings)
     against, *sets = [open_images(images, choices) for images in (reference, *generated)]
     require_agreement(choices, [against, *sets])
+    if per_class:
+        result = score_per_class(against, sets, choices)
+        for scored in result.results:
+            on_result(scored)
+        return result
     scorer = Scorer(against, choices, largest=_largest([against, *sets]))
     notes = [scorer.check(sample) for sample in sets]
     results = []

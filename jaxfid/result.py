@@ -48,6 +48,8 @@ class SetResult:
       metrics: By name, in the order asked for.
       skipped: Files left out and why.
       warnings: What a reader of these numbers has to know.
+      classes: The scores of each class by itself, where they were asked for.
+      class_means: Each metric's mean over the classes, every class counting once.
     """
 
     generated: str
@@ -55,6 +57,8 @@ class SetResult:
     metrics: Mapping[str, Metric]
     skipped: Sequence[Mapping[str, str]] = ()
     warnings: Sequence[str] = ()
+    classes: "Mapping[str, SetResult] | None" = None
+    class_means: Mapping[str, float] | None = None
 
     def __str__(self) -> str:
         scores = ", ".join(f"{name} {metric}" for name, metric in self.metrics.items())
@@ -131,8 +135,11 @@ class Result:
 
 def to_set_result(fields: Mapping[str, Any]) -> SetResult:
     """Returns the scores whose fields came from JSON."""
-    metrics = {name: Metric(**metric) for name, metric in fields["metrics"].items()}
-    return SetResult(**{"num_images": None, **fields, "metrics": metrics})
+    read: dict[str, Any] = {"num_images": None, **fields}
+    read["metrics"] = {name: Metric(**metric) for name, metric in fields["metrics"].items()}
+    if read.get("classes") is not None:
+        read["classes"] = {name: to_set_result(of) for name, of in read["classes"].items()}
+    return SetResult(**read)
 
 
 def _without_none(tree: Any) -> Any:  # noqa: ANN401

@@ -53,6 +53,7 @@ MAY_IMPORT = {
         "settings",
         "stats",
     },
+    "per_class": {"errors", "result", "samples", "scorer", "scores", "settings", "stats"},
     "evaluate": {
         "errors",
         "engine",
@@ -65,6 +66,7 @@ MAY_IMPORT = {
         "scores",
         "stats",
         "result",
+        "per_class",
     },
     "evaluator": {
         "errors",
@@ -105,6 +107,7 @@ MAY_IMPORT = {
         "options",
         "process_options",
         "stats",
+        "per_class",
     },
     "__main__": {"cli"},
 }
