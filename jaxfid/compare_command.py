@@ -148,7 +148,7 @@ def _make_reporter(tensorboard: str | None) -> Callable[[Any], None]:
 
     def report(entry: Any) -> None:  # noqa: ANN401
         for warning in () if entry.scores is None else entry.scores.warnings:
-            without_name = warning.replace(entry.name, "")  # what holds for all is said once
+            without_name = warning.removeprefix(entry.name)  # what holds for all is said once
             if without_name not in said:
                 said.add(without_name)
                 say(f"jaxfid: warning: {warning}")

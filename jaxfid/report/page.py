@@ -193,7 +193,9 @@ def _collect_warnings(entries: Sequence[Entry]) -> list[str]:
     found: dict[str, None] = {}
     for entry in entries:
         for warning in () if entry.scores is None else entry.scores.warnings:
-            found.setdefault(warning.replace(f"{entry.name}: ", "each set: "))
+            start = f"{entry.name}: "
+            of_all = warning.removeprefix(start)
+            found.setdefault(f"each set: {of_all}" if warning.startswith(start) else warning)
     return list(found)
 
 
