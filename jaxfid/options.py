@@ -47,7 +47,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add(
         "--compile-cache",
         metavar="DIR|none",
-        help="where compiled programs are kept (default: the user's cache)",
+        help="where compiled programs are kept (default: as JAX is set, else the user's cache)",
     )
     add("--resume", metavar="DIR", help="keep progress there; go on from what a killed run kept")
     add(
@@ -99,13 +99,18 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def start_jax(compile_cache: str | None = None) -> None:
-    """Sets what must be set before JAX starts: a CPU device per core, and the compile cache."""
+    """Sets what must be set before JAX starts: a CPU device per core, and the compile cache.
+
+    The cache is what was asked for, or JAX's own setting, or a folder in the user's cache.
+    """
     import jax
     import platformdirs
 
     # One device per core: a CPU runs single images on each core faster than one image on all.
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    if compile_cache != "none":
+    if compile_cache == "none":
+        jax.config.update("jax_compilation_cache_dir", None)
+    elif compile_cache or not jax.config.jax_compilation_cache_dir:
         default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
         jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
 

@@ -19,6 +19,8 @@ from jaxfid.checkpoints.find import find_checkpoints
 from jaxfid.compare import compare_checkpoints, compare_samples
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
+from jaxfid.inception.feature_network import FeatureNetwork
+from jaxfid.protocol import get_protocol
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.series import Watch
 from jaxfid.stats.files import save_stats
@@ -102,6 +104,21 @@ def finished(tmp_path_factory):
     entries = compare(folder, root / "run", on_entry=seen.append)
     assert seen == entries
     return root / "run", entries, folder
+
+
+def test_another_network_gives_its_own_distance_and_its_paired_difference(checkpoints, tmp_path):
+    protocol = dataclasses.replace(get_protocol("clean"), name="tiny_8", size_px=8)
+    network = FeatureNetwork("tiny", protocol, 3, {}, lambda params, images: images.mean((1, 2)))
+    entries = compare_checkpoints(
+        REFERENCE, [checkpoints], make_sample, out=tmp_path / "run", extractor=network,
+        **DRAWING,
+    )  # fmt: skip
+    found = {entry.step: entry.scores.metrics["fd_tiny"].value for entry in entries}
+    first, second = read_csv(tmp_path / "run")
+    assert found[3] > found[20]  # further from the reference's brightness
+    assert float(first["fd_tiny"]) == pytest.approx(found[3], rel=1e-5)
+    assert float(first["fd_tiny_difference"]) > 2 * float(first["fd_tiny_difference_stderr"])
+    assert second["fd_tiny_difference"] == ""
 
 
 def test_scores_are_those_of_the_drawn_images(finished):

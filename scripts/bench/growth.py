@@ -59,7 +59,7 @@ def measure(num_images: int, num_devices: int, *, solve: bool) -> Cost:
     from jaxfid import open_source
 
     start_jax(num_devices)
-    pipeline = Pipeline(make_stand_in(), batch_size=BATCH_SIZE)
+    pipeline = Pipeline(make_stand_in().make_extractor(), batch_size=BATCH_SIZE)
     pipeline.moments(pipeline.batches(open_source(Noise(2 * pipeline.batch_size))))
     start = time.perf_counter()
     moments = pipeline.moments(pipeline.batches(open_source(Noise(num_images))))

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxfid.inception.extractor import Extractor
+from jaxfid import FeatureNetwork
 from jaxfid.protocol import DEFAULT_PROTOCOL
 
 WIDTH = 2048
-FEATURE = "features"
 SIDE_PX, STRIDE_PX = 32, 37
 
 
@@ -29,15 +28,15 @@ class Noise(Sequence):
         return rng.integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
 
 
-def make_stand_in() -> Extractor:
-    """Returns an extractor of as many features as pool3: a grid of pixels, one product, ReLU."""
+def make_stand_in() -> FeatureNetwork:
+    """Returns a network of as many features as pool3: a grid of pixels, one product, ReLU."""
     points = len(range(0, 299, STRIDE_PX)) ** 2 * 3
     matrix = np.random.default_rng(0).normal(size=(points, WIDTH)).astype(np.float32)
 
     def apply(
         matrix: Float[Array, "points d"], images: Float[Array, "n 299 299 3"]
-    ) -> dict[str, Float[Array, "n d"]]:
+    ) -> Float[Array, "n d"]:
         pixels = images[:, ::STRIDE_PX, ::STRIDE_PX].reshape(len(images), -1)
-        return {FEATURE: jax.nn.relu(jnp.matmul(pixels, matrix, precision="highest"))}
+        return jax.nn.relu(jnp.matmul(pixels, matrix, precision="highest"))
 
-    return Extractor("stand-in", DEFAULT_PROTOCOL, {FEATURE: WIDTH}, matrix, apply)
+    return FeatureNetwork("stand_in", DEFAULT_PROTOCOL, WIDTH, matrix, apply)

@@ -1,0 +1,33 @@
+"""What the command line sets before JAX starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, jax
+from jaxfid.options import start_jax
+start_jax(*sys.argv[1:])
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "set_for_jax", "found"),
+    [
+        ([], "", "cache/jaxfid/compiled"),
+        ([], "of-jax", "of-jax"),
+        (["asked"], "of-jax", "asked"),
+        (["none"], "of-jax", "None"),
+    ],
+)
+def test_compile_cache_is_what_was_asked_for_then_jax_s_then_the_user_s(
+    tmp_path, asked, set_for_jax, found
+):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["JAX_COMPILATION_CACHE_DIR"] = set_for_jax
+    command = [sys.executable, "-c", PROGRAM, *asked]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().removeprefix(f"{tmp_path}/") == found
