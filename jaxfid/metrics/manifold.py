@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float64
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.blocks import BLOCK_SIZE, Block, Features, check_features, make_blocks
+from jaxfid.metrics.blocks import (
+    BLOCK_SIZE,
+    Block,
+    Features,
+    check_features,
+    inner_products,
+    make_blocks,
+)
 from jaxfid.metrics.neighbours import (
     Points,
     make_points,
@@ -151,9 +158,9 @@ def _cover(
     whole = _Cover(flags_n, flags_m[0], np.zeros(n), flags_m[1], np.zeros(n))
     with jax.enable_x64(True):
         for a, b in itertools.product(make_blocks(m, block_size), make_blocks(n, block_size)):
-            reference = make_points(reference_features, lengths[0], a)
-            generated = make_points(generated_features, lengths[1], b)
-            found = _cover_block(reference, generated, radii.of(a, b))
+            products = inner_products(a.of(reference_features), b.of(generated_features))
+            reference, generated = make_points(lengths[0], a), make_points(lengths[1], b)
+            found = _cover_block(products, reference, generated, radii.of(a, b))
             part = _Cover(*(np.asarray(x) for x in found))
             whole.precision[b.rows] |= part.precision
             whole.recall[a.rows] |= part.recall
@@ -164,9 +171,11 @@ def _cover(
 
 
 @jax.jit
-def _cover_block(reference: Points, generated: Points, radii: _Radii) -> tuple[Array, ...]:
+def _cover_block(
+    products: Float64[Array, "m n"], reference: Points, generated: Points, radii: _Radii
+) -> tuple[Array, ...]:
     """Returns the fields of `_Cover` for a block; rows of earlier blocks would alter only counts."""
-    squared, rounding = squared_distances(reference, generated)
+    squared, rounding = squared_distances(products, reference, generated)
     strictly_inside = squared < radii.density[:, None] - rounding
     counted = strictly_inside & reference.mask[:, None]
     ratios = radii.realism[:, None] / jnp.maximum(squared, rounding)

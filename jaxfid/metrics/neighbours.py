@@ -31,16 +31,15 @@ _SPARE = 8
 
 
 class Points(NamedTuple):
-    """A block of a set: features, their squared lengths, and True where a row is new in the set."""
+    """A block of a set: its rows' squared lengths, and True where a row is new in the set."""
 
-    features: Features
     lengths: Float64[np.ndarray | Array, " n"]
     mask: Bool[np.ndarray | Array, " n"]
 
 
-def make_points(features: Features, lengths: Float64[np.ndarray, " n"], block: Block) -> Points:
+def make_points(lengths: Float64[np.ndarray, " n"], block: Block) -> Points:
     """Returns the block's points; `lengths` are the whole set's, from `squared_lengths`."""
-    return Points(block.of(features), lengths[block.rows], block.mask)
+    return Points(lengths[block.rows], block.mask)
 
 
 def squared_lengths(features: Features, block_size: int) -> Float64[np.ndarray, " n"]:
@@ -60,13 +59,15 @@ def _row_lengths(rows: Float[Array, "n d"]) -> Float64[Array, " n"]:
     return jnp.sum(jnp.square(rows.astype(jnp.float64)), axis=1)
 
 
-def squared_distances(a: Points, b: Points) -> tuple[Float64[Array, "n m"], Float64[Array, "n m"]]:
+def squared_distances(
+    products: Float64[Array, "n m"], a: Points, b: Points
+) -> tuple[Float64[Array, "n m"], Float64[Array, "n m"]]:
     """Returns squared distances, and how far apart two of them may be and still count as equal.
 
-    To be traced under `jax.enable_x64(True)`.
+    To be traced under `jax.enable_x64(True)`; `products` are from `inner_products`.
     """
     lengths = jnp.add(a.lengths[:, None], b.lengths)
-    return lengths - 2 * inner_products(a.features, b.features), ROUNDING * lengths
+    return lengths - 2 * products, ROUNDING * lengths
 
 
 def neighbour_distances(
@@ -92,8 +93,9 @@ def neighbour_distances(
     blocks = make_blocks(len(features), block_size)
     with jax.enable_x64(True):
         for a, b in itertools.combinations_with_replacement(blocks, 2):
-            points = (make_points(features, lengths, block) for block in (a, b))
-            found = _nearest(*points, k=k, within=a is b)
+            products = inner_products(a.of(features), b.of(features))
+            points = (make_points(lengths, block) for block in (a, b))
+            found = _nearest(products, *points, k=k, within=a is b)
             for block, candidates in zip((a, b), found, strict=False):
                 both = np.concatenate([nearest[block.rows], candidates], axis=1)
                 nearest[block.rows] = np.sort(both, axis=1)[:, :k]
@@ -101,9 +103,11 @@ def neighbour_distances(
 
 
 @functools.partial(jax.jit, static_argnames=("k", "within"))
-def _nearest(a: Points, b: Points, *, k: int, within: bool) -> tuple[Float64[Array, "n k"], ...]:
+def _nearest(
+    products: Float64[Array, "n m"], a: Points, b: Points, *, k: int, within: bool
+) -> tuple[Float64[Array, "n k"], ...]:
     """Returns the k least distances of each row of a and, unless b is a itself, of each of b."""
-    squared, _ = squared_distances(a, b)
+    squared, _ = squared_distances(products, a, b)
     squared = jnp.where(a.mask[:, None] & b.mask, jnp.maximum(squared, 0), jnp.inf)
     if within:
         return (_smallest(jnp.where(jnp.eye(len(a.mask), dtype=bool), jnp.inf, squared), k),)
