@@ -93,7 +93,8 @@ def neighbour_distances(
     blocks = make_blocks(len(features), block_size)
     with jax.enable_x64(True):
         for a, b in itertools.combinations_with_replacement(blocks, 2):
-            products = inner_products(a.of(features), b.of(features))
+            rows = a.of(features)
+            products = inner_products(rows, rows if b is a else b.of(features))
             points = (make_points(lengths, block) for block in (a, b))
             found = _nearest(products, *points, k=k, within=a is b)
             for block, candidates in zip((a, b), found, strict=False):
