@@ -8,6 +8,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxfid.checkpoints.watch import Watch as Watch
     from jaxfid.compare import compare_checkpoints as compare_checkpoints
     from jaxfid.compare import compare_samples as compare_samples
     from jaxfid.engine.processes import initialize_distributed as initialize_distributed
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from jaxfid.result import Metric as Metric
     from jaxfid.result import Result as Result
     from jaxfid.result import SetResult as SetResult
-    from jaxfid.series import Watch as Watch
     from jaxfid.settings import Settings as Settings
     from jaxfid.stats.files import Stats as Stats
     from jaxfid.stats.files import load_stats as load_stats
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jaxfid.stats.moments import Moments as Moments
 
 _HOMES = {
+    "checkpoints.watch": ("Watch",),
     "compare": ("compare_checkpoints", "compare_samples"),
     "engine.processes": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
@@ -61,7 +62,6 @@ _HOMES = {
     "metrics.frechet_gradient": ("frechet_objective",),
     "protocol": ("PROTOCOLS", "Protocol"),
     "result": ("Metric", "Result", "SetResult"),
-    "series": ("Watch",),
     "settings": ("Settings",),
     "stats.files": ("Stats", "load_stats", "save_stats"),
     "stats.moments": ("Moments",),

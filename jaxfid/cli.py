@@ -47,51 +47,57 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    score = _command(commands, "score", _score, "score sets of images against a reference")
-    score.add_argument("reference", help="images or a statistics file")
-    score.add_argument("generated", nargs="+", help="images or statistics files")
-    add_settings(score)
-    add_extractor(score)
-    add_metrics(score)
-    score.add_argument("--per-class", action="store_true", help="each class by itself as well")
-    score.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
-    score.add_argument(
+    _add_score(_command(commands, "score", _score, "score sets of images against a reference"))
+    _add_stats(_command(commands, "stats", _stats, "save the statistics of a set of images"))
+    add_compare(
+        _command(commands, "compare", run_compare, "compare the checkpoints of a training run")
+    )
+    add_report(_command(commands, "report", run_report, "show a comparison as one HTML file"))
+    add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
+    _add_weights(_command(commands, "weights", _weights_status, "see, fetch or import the weights"))
+    _add_demo(_command(commands, "demo", _demo, "score disturbed pictures, and draw the figure"))
+    return parser
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", help="images or a statistics file")
+    parser.add_argument("generated", nargs="+", help="images or statistics files")
+    add_settings(parser)
+    add_extractor(parser)
+    add_metrics(parser)
+    parser.add_argument("--per-class", action="store_true", help="each class by itself as well")
+    parser.add_argument("--json", metavar="PATH", help="write the result as JSON; - for stdout")
+    parser.add_argument(
         "--verify", action="store_true", help="compute each distance by SciPy's sqrtm as well"
     )
-    score.add_argument(
+    parser.add_argument(
         "--allow-mismatch",
         action="store_true",
         help="compare statistics made under other settings, with a warning",
     )
 
-    stats = _command(commands, "stats", _stats, "save the statistics of a set of images")
-    stats.add_argument("images", help="images")
-    stats.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
-    stats.add_argument(
+
+def _add_stats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", help="images")
+    parser.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
+    parser.add_argument(
         "--metrics", choices=("fid", "fid,sfid"), help="what they are to serve (default fid)"
     )
-    add_settings(stats)
-    add_extractor(stats)
+    add_settings(parser)
+    add_extractor(parser)
 
-    add_compare(
-        _command(commands, "compare", run_compare, "compare the checkpoints of a training run")
-    )
 
-    add_report(_command(commands, "report", run_report, "show a comparison as one HTML file"))
-
-    add_distance(_command(commands, "distance", run_distance, "compare features of any origin"))
-
-    weights = _command(commands, "weights", _weights_status, "see, fetch or import the weights")
-    actions = weights.add_subparsers(title="actions", required=True, metavar="ACTION")
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     _command(actions, "status", _weights_status, "say which weights are here")
     _command(actions, "download", _weights_download, "fetch the official weights into the cache")
     imported = _command(actions, "import", _weights_import, "take weights from a file")
     imported.add_argument("path", metavar="PATH", type=Path)
 
-    demo = _command(commands, "demo", _demo, "score disturbed pictures, and draw the figure")
-    demo.add_argument("--out", default="jaxfid-demo.png", type=Path, metavar="PNG")
-    demo.add_argument("--weights", default="auto")
-    return parser
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="jaxfid-demo.png", type=Path, metavar="PNG")
+    parser.add_argument("--weights", default="auto")
 
 
 def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:  # noqa: ANN401

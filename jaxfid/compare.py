@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from jaxfid.checkpoints.drawing import CHUNK_SIZE, MakeSample, draw_from, load_sampler
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.drawing import MakeSample, draw_from, load_sampler
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
+from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.inception.value_range import ValueRange
 from jaxfid.report.run_folder import Entry
 from jaxfid.samples import Images, Sample, open_images
-from jaxfid.series import OnEntry, Series, Watch
+from jaxfid.series import OnEntry, Series
 from jaxfid.settings import Settings, SettingsDict
-
-NUM_IMAGES = 50_000
 
 Location = str | os.PathLike[str]
 

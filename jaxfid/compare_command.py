@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.options import (
     add_extractor,
@@ -16,11 +18,10 @@ from jaxfid.options import (
     start_jax,
 )
 
-NUM_IMAGES, CHUNK_SIZE = 50_000, 100
-WATCH_TIMEOUT_S, WATCH_POLL_S = 3600.0, 10.0
 VALUE_RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
 
-_OF_CHECKPOINTS = ("num_images", "chunk_size", "value_range", "watch")
+_OF_DRAWING = ("num_images", "chunk_size")
+_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch")
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +37,20 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("--value-range", choices=VALUE_RANGES, help="of floating images (=-1..1 with the sign)")
     parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
     parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
-    parser.add_argument("--watch", action="store_true", help="go on as checkpoints are written")
+    parser.add_argument(
+        "--watch", action="store_const", const=True, help="go on as checkpoints are written"
+    )
     parser.add_argument(
         "--watch-timeout",
         type=float,
-        default=WATCH_TIMEOUT_S,
+        default=Watch.timeout_s,
         metavar="SECONDS",
         help="end when no checkpoint has come for so long (default %(default)g)",
     )
     parser.add_argument(
         "--watch-poll",
         type=float,
-        default=WATCH_POLL_S,
+        default=Watch.poll_s,
         metavar="SECONDS",
         help="how often to look, and how long a checkpoint must not change (default %(default)g)",
     )
@@ -102,7 +105,6 @@ def run_report(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> Any:  # noqa: ANN401
     from jaxfid.compare import compare_checkpoints, compare_samples
-    from jaxfid.series import Watch
 
     settings = {"out": options.out, "on_entry": on_entry, **chosen_settings(options)}
     if options.samples:
@@ -113,10 +115,13 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         options.reference,
         options.checkpoints,
         options.sampler,
-        num_images=options.num_images or NUM_IMAGES,
-        chunk_size=options.chunk_size or CHUNK_SIZE,
         value_range=VALUE_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
+        **{
+            name: getattr(options, name)
+            for name in _OF_DRAWING
+            if getattr(options, name) is not None
+        },
         **settings,
     )
 
@@ -127,7 +132,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.checkpoints and not options.sampler:
         raise InputError("sampler: expected module:function beside --checkpoints, found none")
     if options.samples:
-        other = [name for name in ("sampler", *_OF_CHECKPOINTS) if getattr(options, name)]
+        other = [name for name in _OF_CHECKPOINTS if getattr(options, name) is not None]
         if other:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
             raise InputError(f"{names}: these are for --checkpoints, not for --samples")

@@ -12,6 +12,7 @@ from jaxfid.scores import SCORES, Pair, Reference, needs_of
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats
 from jaxfid.stats.moments import Moments
+from jaxfid.text_table import align_columns
 
 Positions = Mapping[str, Sequence[int]]
 
@@ -83,10 +84,7 @@ def format_classes(result: SetResult) -> str:
         for name, of in classes.items()
     ]
     last = [f"mean of {len(classes)}", "", *(f"{mean:.6g}" for mean in means.values())]
-    table = [head, *rows, last]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
-    return "\n".join(lines)
+    return align_columns([head, *rows, last])
 
 
 class _Total:

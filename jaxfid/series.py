@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxfid.checkpoints.find import Checkpoint
+from jaxfid.checkpoints.watch import Watch
 from jaxfid.engine.identity import identify_source
 from jaxfid.engine.resume import snapshot_path
 from jaxfid.errors import InputError, JaxfidError
@@ -26,21 +27,6 @@ _OF_REALISM = {"precision", "recall", "density", "coverage"}
 
 OnEntry = Callable[[Entry], Any]
 OpenSet = Callable[[Checkpoint], Sample]
-
-
-@dataclasses.dataclass(frozen=True)
-class Watch:
-    """How to go on while a training job writes checkpoints.
-
-    Attributes:
-      timeout_s: How long to wait for another checkpoint before the series ends.
-      poll_s: How often to look.
-      settle_s: How long nothing in a checkpoint must have changed before it is taken for finished.
-    """
-
-    timeout_s: float = 3600.0
-    poll_s: float = 10.0
-    settle_s: float = 10.0
 
 
 class Series:
@@ -159,6 +145,7 @@ class Series:
         return {"scores": scores, "pictures": pictures}
 
     def _see_reference(self) -> None:
+        # The first time it goes through the network here, which no checkpoint's seconds are to hold.
         about = self._scorer.result([])
         if not self._folder.about:
             album = self._reference_album
@@ -179,9 +166,8 @@ class Series:
         self._folder.add(entry)
         self._folder.write("results.csv", format_csv(self._folder.entries))
         self._folder.write("results.json", format_json(self._folder))
-        while (
-            self._under_way
-        ):  # what was kept for going on within the set is as large as its features
+        # What was kept for going on within the set is as large as its features.
+        while self._under_way:
             name = self._under_way.pop()
             snapshot_path(self._settings.resume, name, process=0).unlink(missing_ok=True)
 

@@ -16,13 +16,13 @@ from PIL import Image
 
 from jaxfid.checkpoints.drawing import draw_from
 from jaxfid.checkpoints.find import find_checkpoints
+from jaxfid.checkpoints.watch import Watch
 from jaxfid.compare import compare_checkpoints, compare_samples
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
 from jaxfid.inception.feature_network import FeatureNetwork
 from jaxfid.protocol import get_protocol
 from jaxfid.report.run_folder import RunFolder
-from jaxfid.series import Watch
 from jaxfid.stats.files import save_stats
 
 SIDE = 12

@@ -105,6 +105,7 @@ def read_scalars(folder):
             ("--checkpoints", "c", "--sampler", "m:f", "--limit", "3"),
             "expected --num-images beside",
         ),
+        (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
         (("--samples", "s", "--distributed"), "compare runs as one process"),
     ],
 )

@@ -53,7 +53,17 @@ MAY_IMPORT = {
         "settings",
         "stats",
     },
-    "per_class": {"errors", "result", "samples", "scorer", "scores", "settings", "stats"},
+    "text_table": set(),
+    "per_class": {
+        "errors",
+        "result",
+        "samples",
+        "scorer",
+        "scores",
+        "settings",
+        "stats",
+        "text_table",
+    },
     "evaluate": {
         "errors",
         "engine",
@@ -83,7 +93,7 @@ MAY_IMPORT = {
     "demo": {"errors", "evaluate", "images", "inception"},
     "process_options": {"errors", "engine"},
     "options": {"errors", "inception", "process_options", "protocol", "settings"},
-    "report": {"comparison", "errors", "images", "protocol", "result"},
+    "report": {"comparison", "errors", "images", "protocol", "result", "text_table"},
     "series": {
         "checkpoints",
         "engine",
@@ -95,7 +105,7 @@ MAY_IMPORT = {
         "settings",
     },
     "compare": {"checkpoints", "errors", "inception", "report", "samples", "series", "settings"},
-    "compare_command": {"compare", "errors", "inception", "options", "report", "series"},
+    "compare_command": {"checkpoints", "compare", "errors", "inception", "options", "report"},
     "distance_command": {"environment", "errors", "metrics", "options", "stats"},
     "cli": {
         "compare_command",

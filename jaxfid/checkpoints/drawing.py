@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
+from jaxfid.checkpoints.defaults import CHUNK_SIZE
 from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.images.drawn import DrawnSource
@@ -21,8 +22,6 @@ Sample = Callable[[PRNGKeyArray, int], UInt8[Array, "n h w 3"] | Float[Array, "n
 
 MakeSample = Callable[[Path], Sample]
 """From a checkpoint to the function that draws its images."""
-
-CHUNK_SIZE = 100
 
 
 def load_sampler(name: str) -> MakeSample:

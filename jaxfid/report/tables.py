@@ -10,6 +10,7 @@ from typing import Any
 from jaxfid.comparison import compare_sets
 from jaxfid.report.run_folder import Entry, RunFolder
 from jaxfid.result import Comparison
+from jaxfid.text_table import align_columns
 
 HEADINGS = {
     "inception_score": "IS",
@@ -43,10 +44,8 @@ def format_table(entries: Sequence[Entry]) -> str:
     names, comparisons = metric_names(entries), compare_entries(entries)
     compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
     head = ["checkpoint", "step", *map(heading, names), *(f"{heading(n)} - best" for n in compared)]
-    rows = [head, *(_row(entry, names, compared, comparisons) for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    return "\n".join(lines)
+    rows = [_row(entry, names, compared, comparisons) for entry in entries]
+    return align_columns([head, *rows])
 
 
 def _row(
