@@ -52,6 +52,12 @@ def make_blocks(num_images: int, block_size: int) -> list[Block]:
     ]
 
 
+def factor_rows(block: Block, features: Features) -> Features:
+    """Returns the block's rows for `inner_products`, to which float64 arrays cost least on a CPU."""
+    rows = block.of(features)
+    return np.asarray(rows, np.float64) if jax.default_backend() == "cpu" else rows
+
+
 def inner_products(a: Features, b: Features) -> Float64[np.ndarray | Array, "n m"]:
     """Returns `a @ b.T` in float64; to be called under `jax.enable_x64(True)`.
 

@@ -1,7 +1,6 @@
 """Precision, recall, density, coverage, realism: balls around features, and what falls inside."""
 
 import dataclasses
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ from jaxfid.metrics.blocks import (
     Block,
     Features,
     check_features,
+    factor_rows,
     inner_products,
     make_blocks,
 )
@@ -103,9 +103,8 @@ def manifold_scores(
     if reference_neighbours is None:
         reference_neighbours = neighbour_distances(reference_features, k=k, block_size=block_size)
     _check_neighbours(reference_neighbours, len(reference_features), k)
-    generated_neighbours = neighbour_distances(
-        generated_features, k=precision_k, block_size=block_size
-    )
+    # As many as of the reference, though fewer would do: so that one program serves both.
+    generated_neighbours = neighbour_distances(generated_features, k=k, block_size=block_size)
     precision = reference_neighbours[:, precision_k - 1]
     # Two images that are each other's k-th neighbour have one radius, but for rounding.
     median = np.median(precision) * (1 + 1e-9)
@@ -156,18 +155,26 @@ def _cover(
     lengths = [squared_lengths(x, block_size) for x in (reference_features, generated_features)]
     flags_m, flags_n = np.zeros((2, m), bool), np.zeros(n, bool)
     whole = _Cover(flags_n, flags_m[0], np.zeros(n), flags_m[1], np.zeros(n))
+    generated_blocks = make_blocks(n, block_size)
     with jax.enable_x64(True):
-        for a, b in itertools.product(make_blocks(m, block_size), make_blocks(n, block_size)):
-            products = inner_products(a.of(reference_features), b.of(generated_features))
-            reference, generated = make_points(lengths[0], a), make_points(lengths[1], b)
-            found = _cover_block(products, reference, generated, radii.of(a, b))
-            part = _Cover(*(np.asarray(x) for x in found))
-            whole.precision[b.rows] |= part.precision
-            whole.recall[a.rows] |= part.recall
-            whole.density[b.rows] += b.mask * part.density
-            whole.coverage[a.rows] |= part.coverage
-            np.maximum(whole.realism[b.rows], part.realism, out=whole.realism[b.rows])
+        for a in make_blocks(m, block_size):
+            rows, reference = factor_rows(a, reference_features), make_points(lengths[0], a)
+            for b in generated_blocks:
+                products = inner_products(rows, factor_rows(b, generated_features))
+                generated = make_points(lengths[1], b)
+                found = _cover_block(products, reference, generated, radii.of(a, b))
+                _join(whole, _Cover(*map(np.asarray, found)), a, b)
     return whole
+
+
+def _join(whole: _Cover, part: _Cover, reference: Block, generated: Block) -> None:
+    """Adds what was found in a block of pairs."""
+    m, n = reference.rows, generated.rows
+    whole.precision[n] |= part.precision
+    whole.recall[m] |= part.recall
+    whole.density[n] += generated.mask * part.density
+    whole.coverage[m] |= part.coverage
+    np.maximum(whole.realism[n], part.realism, out=whole.realism[n])
 
 
 @jax.jit

@@ -1,7 +1,6 @@
 """Squared distances between features, exact enough to count by, and each image's nearest others."""
 
 import functools
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ from jaxfid.metrics.blocks import (
     Block,
     Features,
     check_features,
+    factor_rows,
     inner_products,
     make_blocks,
 )
@@ -92,14 +92,15 @@ def neighbour_distances(
     nearest = np.full((len(features), k), np.inf)
     blocks = make_blocks(len(features), block_size)
     with jax.enable_x64(True):
-        for a, b in itertools.combinations_with_replacement(blocks, 2):
-            rows = a.of(features)
-            products = inner_products(rows, rows if b is a else b.of(features))
-            points = (make_points(lengths, block) for block in (a, b))
-            found = _nearest(products, *points, k=k, within=a is b)
-            for block, candidates in zip((a, b), found, strict=False):
-                both = np.concatenate([nearest[block.rows], candidates], axis=1)
-                nearest[block.rows] = np.sort(both, axis=1)[:, :k]
+        for number, a in enumerate(blocks):
+            rows = factor_rows(a, features)
+            for b in blocks[number:]:
+                products = inner_products(rows, rows if b is a else factor_rows(b, features))
+                points = (make_points(lengths, block) for block in (a, b))
+                found = _nearest(products, *points, k=k, within=a is b)
+                for block, candidates in zip((a, b), found, strict=False):
+                    both = np.concatenate([nearest[block.rows], candidates], axis=1)
+                    nearest[block.rows] = np.sort(both, axis=1)[:, :k]
     return nearest
 
 
