@@ -182,7 +182,10 @@ def _join(whole: _Cover, part: _Cover, reference: Block, generated: Block) -> No
 def _cover_block(
     products: Float64[Array, "m n"], reference: Points, generated: Points, radii: _Radii
 ) -> tuple[Array, ...]:
-    """Returns the fields of `_Cover` for a block; rows of earlier blocks would alter only counts."""
+    """Returns the fields of `_Cover` for a block; rows of earlier blocks would alter only counts.
+
+    Counts are summed in float32, exact for so few rows, because float64 takes three times as long.
+    """
     squared, rounding = squared_distances(products, reference, generated)
     strictly_inside = squared < radii.density[:, None] - rounding
     counted = strictly_inside & reference.mask[:, None]
@@ -190,9 +193,7 @@ def _cover_block(
     return (
         jnp.any(squared <= radii.precision[:, None] + rounding, axis=0),
         jnp.any(squared <= radii.recall + rounding, axis=1),
-        jnp.sum(
-            counted, axis=0, dtype=jnp.float32
-        ),  # exact, of so few rows; float64 takes thrice as long
+        jnp.sum(counted, axis=0, dtype=jnp.float32),
         jnp.any(strictly_inside, axis=1),
         jnp.sqrt(_largest(ratios)),
     )
