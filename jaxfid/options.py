@@ -113,6 +113,8 @@ def start_jax(compile_cache: str | None = None) -> None:
     elif compile_cache or not jax.config.jax_compilation_cache_dir:
         default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
         jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
+    # JAX leaves out what compiles within a second, which is most programs of a run but the network.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def check_writable(path: Path) -> None:

@@ -31,3 +31,9 @@ def test_compile_cache_is_what_was_asked_for_then_jax_s_then_the_user_s(
     command = [sys.executable, "-c", PROGRAM, *asked]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip().removeprefix(f"{tmp_path}/") == found
+
+
+def test_programs_that_compile_at_once_are_kept_too(tmp_path):
+    program = f"{PROGRAM}\nprint(jax.jit(lambda x: x + 1)(1))"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
+    assert any(file.name.startswith("jit_") for file in tmp_path.iterdir())

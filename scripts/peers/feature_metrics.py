@@ -24,6 +24,9 @@ def make_jaxfid(reference: np.ndarray, generated: np.ndarray) -> dict[str, Calla
     from jaxfid.metrics.frechet import frechet_distance_from_features
     from jaxfid.metrics.kernel import kernel_distance
     from jaxfid.metrics.manifold import manifold_scores
+    from jaxfid.options import start_jax
+
+    start_jax()  # as the command line does, with its cache of compiled programs
 
     def manifold() -> Values:
         scores = manifold_scores(reference, generated)
