@@ -12,6 +12,7 @@ from PIL import Image
 
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics
+from tests.commands import latest_snapshot
 from tests.engine.loopback import finish, free_port, processes
 
 OPTIONS = ("--dims", "64", "--weights", "untrained", "--batch-size", "8", "--num-workers", "0")
@@ -127,10 +128,10 @@ def test_killed_at_random_moments(folder, expected, tmp_path, count, seed):
         )
 
     for number in range(5):
-        before = latest(tmp_path)
+        before = latest_snapshot(tmp_path)
         with start() as started:
             began = time.monotonic()
-            while number % 2 and started[0].poll() is None and latest(tmp_path) == before:
+            while number % 2 and started[0].poll() is None and latest_snapshot(tmp_path) == before:
                 time.sleep(0.002)
             time.sleep(draw.uniform(0, 0.3 if number % 2 else 10))
             for process in started:
@@ -140,10 +141,6 @@ def test_killed_at_random_moments(folder, expected, tmp_path, count, seed):
         ended = finish(started)
     assert [code for code, _, _ in ended] == [0] * count, ended
     assert value(ended[0][1]) == pytest.approx(expected, rel=1e-6)
-
-
-def latest(folder: Path) -> int:
-    return max((path.stat().st_mtime_ns for path in folder.glob("*.npz")), default=0)
 
 
 def progress(folder: Path) -> list[int]:
