@@ -111,17 +111,14 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         return compare_samples(options.reference, options.samples, **settings)
     poll_s = options.watch_poll
     watch = Watch(timeout_s=options.watch_timeout, poll_s=poll_s, settle_s=poll_s)
+    drawing = {name: getattr(options, name) for name in _OF_DRAWING}
     return compare_checkpoints(
         options.reference,
         options.checkpoints,
         options.sampler,
         value_range=VALUE_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
-        **{
-            name: getattr(options, name)
-            for name in _OF_DRAWING
-            if getattr(options, name) is not None
-        },
+        **{name: number for name, number in drawing.items() if number is not None},
         **settings,
     )
 

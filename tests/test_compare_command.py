@@ -142,7 +142,7 @@ def test_run_killed_again_and_again_gives_the_values_of_a_whole_one(folder):
             time.sleep(draw.uniform(0, 1))
             alive.append(process.poll() is None)
             process.kill()
-    assert any(alive)
+    assert sum(alive) > 2
     resumed = run_jaxfid(*arguments, "--out", "run")
     assert resumed.returncode == 0, resumed.stderr
     runs = [read_csv(folder / name) for name in ("run", "whole")]

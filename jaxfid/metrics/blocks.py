@@ -52,10 +52,10 @@ def make_blocks(num_images: int, block_size: int) -> list[Block]:
     ]
 
 
-def factor_rows(block: Block, features: Features) -> Features:
-    """Returns the block's rows for `inner_products`, to which float64 arrays cost least on a CPU."""
+def load_rows(block: Block, features: Features) -> Features:
+    """Returns the block's rows as `inner_products` takes them without another copy for each pair."""
     rows = block.of(features)
-    return np.asarray(rows, np.float64) if jax.default_backend() == "cpu" else rows
+    return np.asarray(rows, np.float64) if jax.default_backend() == "cpu" else jnp.asarray(rows)
 
 
 def inner_products(a: Features, b: Features) -> Float64[np.ndarray | Array, "n m"]:

@@ -15,8 +15,8 @@ from jaxfid.metrics.blocks import (
     Block,
     Features,
     check_features,
-    factor_rows,
     inner_products,
+    load_rows,
     make_blocks,
 )
 from jaxfid.metrics.neighbours import (
@@ -159,9 +159,9 @@ def _cover(
     generated_blocks = make_blocks(n, block_size)
     with jax.enable_x64(True):
         for a in make_blocks(m, block_size):
-            rows, reference = factor_rows(a, reference_features), make_points(lengths[0], a)
+            rows, reference = load_rows(a, reference_features), make_points(lengths[0], a)
             for b in generated_blocks:
-                products = inner_products(rows, factor_rows(b, generated_features))
+                products = inner_products(rows, load_rows(b, generated_features))
                 generated = make_points(lengths[1], b)
                 found = _cover_block(products, reference, generated, radii.of(a, b))
                 _join(whole, _Cover(*map(np.asarray, found)), a, b)

@@ -14,8 +14,8 @@ from jaxfid.metrics.blocks import (
     Block,
     Features,
     check_features,
-    factor_rows,
     inner_products,
+    load_rows,
     make_blocks,
 )
 
@@ -93,9 +93,9 @@ def neighbour_distances(
     blocks = make_blocks(len(features), block_size)
     with jax.enable_x64(True):
         for number, a in enumerate(blocks):
-            rows = factor_rows(a, features)
+            rows = load_rows(a, features)
             for b in blocks[number:]:
-                products = inner_products(rows, rows if b is a else factor_rows(b, features))
+                products = inner_products(rows, rows if b is a else load_rows(b, features))
                 points = (make_points(lengths, block) for block in (a, b))
                 found = _nearest(products, *points, k=k, within=a is b)
                 for block, candidates in zip((a, b), found, strict=False):
