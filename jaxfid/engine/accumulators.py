@@ -44,6 +44,7 @@ class DeviceMoments:
         self._lead = (mesh.size, num_blocks)
         with jax.enable_x64(True):
             self._sums = put_rows(zero_moments(width, lead=self._lead), mesh)
+        self._whole: Moments | None = None
         self._buffer: _Buffer | None = None
         self._filled = 0
         self._fill, self._absorb = _compiled(mesh)
@@ -72,14 +73,16 @@ class DeviceMoments:
     def _flush(self) -> None:
         with jax.enable_x64(True):
             self._sums, self._buffer = self._absorb(self._sums, self._buffer)
-        self._filled = 0
+        self._whole, self._filled = None, 0
 
     def moments(self) -> Moments:
         """Returns the sums over all devices, on the host, with the blocks as leading axis."""
         if self._filled:
             self._flush()
-        with jax.enable_x64(True):
-            return jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+        if self._whole is None:  # else read for a snapshot, and nothing has come since
+            with jax.enable_x64(True):
+                self._whole = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+        return self._whole
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` takes: the sums so far, on the host."""
@@ -90,6 +93,7 @@ class DeviceMoments:
         sums = zero_moments(state["total"].shape[-1], lead=self._lead)
         for name, array in state.items():
             getattr(sums, name)[0] = array
+        self._whole = None
         with jax.enable_x64(True):
             self._sums = put_rows(sums, self._mesh)
 

@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Float64, Int
 
 from jaxfid.errors import InputError
 from jaxfid.metrics.blocks import BLOCK_SIZE, Features, check_features
-from jaxfid.metrics.frechet import GaussianFactor, frechet_distance_to
+from jaxfid.metrics.frechet import frechet_distance_to
+from jaxfid.metrics.gaussian_factor import GaussianFactor
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
 LEAST_IMAGES = 5000

@@ -2,49 +2,32 @@
 
 Everything here rests on one identity. With `C = F F^T` on both sides,
 `trace(sqrt(C_a C_b))` is the sum of the singular values of `F_a^T F_b`. Any factor will do: the
-pivoted Cholesky factor of a covariance, which has as many columns as its rank, or the centred
-features themselves where there are fewer of them than dimensions. No square root is taken of an
-eigenvalue that cancellation has spoiled, so the result is good to about 1e-15 of the traces.
+Cholesky factor of a covariance, which has as many columns as its rank, or the centred features
+themselves where there are fewer of them than dimensions. No square root is taken of an eigenvalue
+that cancellation has spoiled, so the result is good to about 1e-15 of the traces.
 """
-
-import dataclasses
-from collections.abc import Callable
 
 import jax
 import numpy as np
 from jax import lax
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.linalg import lapack
+from scipy.linalg import blas, eigvalsh_tridiagonal
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.metrics.blocks import check_features
+from jaxfid.metrics.cpu_solver import run_on_cpu
+from jaxfid.metrics.gaussian_factor import (
+    GaussianFactor,
+    factor_fast,
+    factor_features,
+    factor_rising,
+)
 from jaxfid.stats.gaussian import check_gaussian
 
-NEGATIVE_BOUND = 1e-6
-"""Negative eigenvalues that are clipped may sum to this share of the trace; beyond it is refused.
-
-A deficient covariance that was stored in float32 reaches 1e-7; the distance moves by at most
-their sum.
-"""
-
-_ROWS_AT_ONCE = 8192
 _EPS = float(np.finfo(np.float64).eps)
-_SPOILED = 1e-10
-"""An eigenvalue below this share of the largest is good to less than six digits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GaussianFactor:
-    """A Gaussian, prepared: the cubic work on its covariance is done.
-
-    Attributes:
-      mean: Its mean.
-      factor: `factor @ factor.T` is its covariance; `r` is `d`, its rank, or a number of vectors.
-    """
-
-    mean: Float[np.ndarray, " d"]
-    factor: Float[np.ndarray, "d r"]
+_ROUNDING_BOUND = 1e-14
+"""Share of the sum of roots that rounding may take up, if all of it went one way."""
 
 
 def frechet_distance(
@@ -63,15 +46,15 @@ def frechet_distance(
 
     Raises:
       InputError: Wrong or unequal shapes, not finite, not symmetric, or eigenvalues more negative
-        than `NEGATIVE_BOUND` allows. The message names the argument.
+        than `gaussian_factor.NEGATIVE_BOUND` allows. The message names the argument.
 
     Source: Dowson and Landau, The Frechet distance between multivariate normal distributions, 1982.
     """
     mean_a, cov_a = check_gaussian(mean_a, cov_a, mean_name="mean_a", cov_name="cov_a")
     mean_b, cov_b = check_gaussian(mean_b, cov_b, mean_name="mean_b", cov_name="cov_b")
     _check_same_width("mean_a", mean_a, "mean_b", mean_b)
-    reference = GaussianFactor(mean_a, _factor_cov(cov_a, "cov_a"))
-    return _compute_distance(reference, GaussianFactor(mean_b, _factor_cov(cov_b, "cov_b")))
+    reference = factor_rising(mean_a, cov_a, "cov_a")
+    return _compute_distance(reference, factor_fast(mean_b, cov_b, "cov_b"))
 
 
 def frechet_distance_from_features(features_a: ArrayLike, features_b: ArrayLike) -> float:
@@ -89,7 +72,8 @@ def frechet_distance_from_features(features_a: ArrayLike, features_b: ArrayLike)
     """
     features_a, features_b = np.asarray(features_a), np.asarray(features_b)
     check_features(2, features_a=features_a, features_b=features_b)
-    return _compute_distance(_factor_features(features_a), _factor_features(features_b))
+    reference = factor_features(features_a, factor_rising)
+    return _compute_distance(reference, factor_features(features_b, factor_fast))
 
 
 def prepare_reference(mean: ArrayLike, cov: ArrayLike) -> GaussianFactor:
@@ -99,7 +83,7 @@ def prepare_reference(mean: ArrayLike, cov: ArrayLike) -> GaussianFactor:
       InputError: As `frechet_distance`.
     """
     mean, cov = check_gaussian(mean, cov)
-    return GaussianFactor(mean, _factor_cov(cov, "cov"))
+    return factor_rising(mean, cov, "cov")
 
 
 def frechet_distance_to(reference: GaussianFactor, mean: ArrayLike, cov: ArrayLike) -> float:
@@ -110,91 +94,68 @@ def frechet_distance_to(reference: GaussianFactor, mean: ArrayLike, cov: ArrayLi
     """
     mean, cov = check_gaussian(mean, cov)
     _check_same_width("reference", reference.mean, "mean", mean)
-    return _compute_distance(reference, GaussianFactor(mean, _factor_cov(cov, "cov")))
+    return _compute_distance(reference, factor_fast(mean, cov, "cov"))
 
 
-_jit_eigh = jax.jit(lambda cov: lax.linalg.eigh(cov, symmetrize_input=False))
+_jit_tridiagonal = jax.jit(lambda gram: lax.linalg.tridiagonal(gram, lower=False)[1:3])
+_jit_singular_values = jax.jit(lambda rows: lax.linalg.svd(rows, compute_uv=False))
 
 
-def _compute_distance(a: GaussianFactor, b: GaussianFactor) -> float:
-    traces = np.linalg.norm(a.factor) ** 2 + np.linalg.norm(b.factor) ** 2
-    shift = np.sum(np.square(a.mean - b.mean))
-    distance = float(shift + traces - 2 * _sum_singular_values(a.factor, b.factor))
+def _compute_distance(reference: GaussianFactor, other: GaussianFactor) -> float:
+    shift = np.sum(np.square(reference.mean - other.mean))
+    traces = sum(np.linalg.norm(gaussian.factor) ** 2 for gaussian in (reference, other))
+    distance = float(shift + traces - 2 * _sum_singular_values(_cross(reference, other)))
     if not np.isfinite(distance):
         raise JaxfidError("frechet distance: LAPACK's eigenvalues did not converge")
     # No factors give less than zero: what is below it is the rounding of equal Gaussians.
     return max(distance, 0.0)
 
 
-def _sum_singular_values(
-    factor_a: Float[np.ndarray, "d p"], factor_b: Float[np.ndarray, "d q"]
+def _cross(reference: GaussianFactor, other: GaussianFactor) -> Float[np.ndarray, "p q"]:
+    """Returns the product of one factor, transposed, and the other; the rows rise if the factors do.
+
+    The rows are the reference's where both have as many, because the other's factor need not rise.
+    """
+    if other.triangular:
+        return blas.dtrmm(1.0, other.factor.T, reference.factor).T
+    few, many = sorted((reference.factor, other.factor), key=lambda factor: factor.shape[1])
+    return few.T @ many
+
+
+def _sum_singular_values(rows: Float[np.ndarray, "p q"]) -> float:
+    """Returns the sum of the singular values: of roots of the Gram matrix's eigenvalues, if those hold.
+
+    In general they do not: an eigenvalue is off by rounding of the largest one, which spoils the roots of
+    small ones. But where rows rise from small to large, and the matrix is reduced to three diagonals from
+    the large end, each is off by rounding of rows of its own size alone. Factors of covariances give such
+    rows, and then this takes half the time of the singular values themselves. Products are left to BLAS,
+    which takes half the time of XLA in float64.
+
+    Source: Martin, Reinsch and Wilkinson, Householder's tridiagonalization of a symmetric matrix, 1968,
+    on matrices whose elements rise; Demmel and Veselic, Jacobi's method is more accurate than QR, 1992.
+    """
+    gram = blas.dsyrk(1.0, rows.T, trans=1, lower=1).T  # an upper triangle, in JAX's order
+    diagonals = run_on_cpu(_jit_tridiagonal, gram)
+    squares = eigvalsh_tridiagonal(*diagonals, check_finite=False, lapack_driver="sterf")
+    roots = np.sqrt(np.maximum(squares, 0))
+    # "not", because rows of zeros make the estimate NaN.
+    if not _estimate_rounding(roots, np.diagonal(gram)) <= _ROUNDING_BOUND * roots.sum():
+        roots = run_on_cpu(_jit_singular_values, rows)
+    return float(roots.sum())
+
+
+def _estimate_rounding(
+    roots: Float[np.ndarray, " p"], squared_norms: Float[np.ndarray, " p"]
 ) -> float:
-    """Returns the sum of the singular values of `factor_a.T @ factor_b`, by Gram matrices.
+    """Returns how far the rising roots of a Gram matrix's eigenvalues may be off in all.
 
-    A Gram matrix's eigenvalues are off by rounding of the largest, which spoils the roots of small ones.
-    The norms of the rows along its eigenvectors are not off (1e-15 of the sum), but for those of spoiled
-    ones. These rows go round again by themselves, and so against a smaller largest. The products are left
-    to NumPy, whose BLAS takes half the time of XLA's in float64.
+    The norms say of what size the rows are. Where eigenvalues are far larger than those, the large ones
+    are spread over all rows, and small ones are off by rounding of them.
     """
-    rows, total = factor_a.T @ factor_b, 0.0
-    rows = rows if rows.shape[0] <= rows.shape[1] else rows.T
-    while len(rows):
-        vectors, squares = _run_on_cpu(_jit_eigh, rows @ rows.T)
-        rows = vectors.T @ rows
-        spoiled = squares < _SPOILED * squares[-1]
-        total += np.linalg.norm(rows[~spoiled], axis=1).sum()
-        rows = rows[spoiled]
-    return float(total)
-
-
-def _factor_cov(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
-    """Returns a factor of the covariance: Cholesky's at full rank, else the pivoted one.
-
-    The pivoted one stops at the rank, so that its cost is `d r^2`, a small part of an
-    eigen-decomposition where images are fewer than features; pivoting makes it twice as slow at
-    full rank. Where it leaves more than rounding behind, the covariance is not one, or was stored
-    in float32: then the eigenvectors tell.
-    """
-    rounding = len(cov) * _EPS * np.diagonal(cov).max(initial=0)
-    lower, failed = lapack.dpotrf(cov.T, lower=1)  # its transpose is LAPACK's order already
-    if not failed and np.square(np.diagonal(lower)).min() > rounding:
-        return lower
-    lower, order, rank, _ = lapack.dpstrf(cov, lower=1, tol=rounding)
-    # One column of zeros stands for rank 0, because LAPACK knows no empty matrix.
-    factor = np.zeros((len(cov), max(rank, 1)))
-    factor[order - 1, :rank] = np.tril(lower)[:, :rank]
-    if rank == len(cov) or np.abs(cov - factor @ factor.T).max() <= 2 * rounding:
-        return factor
-    return _factor_by_eigenvectors(cov, name)
-
-
-def _factor_by_eigenvectors(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
-    vectors, values = _run_on_cpu(_jit_eigh, cov)
-    if not np.isfinite(values).all():
-        raise JaxfidError(f"{name}: LAPACK's eigenvalues did not converge")
-    negative = -values[values < 0].sum()
-    if negative > NEGATIVE_BOUND * np.trace(cov):
-        raise InputError(
-            f"{name}: expected a covariance, which has no negative eigenvalues, found "
-            f"{values[0]:.3g} where the largest is {values[-1]:.3g}; rounding does not explain it, "
-            "so compute the covariance again, in float64"
-        )
-    # Below this an eigenvalue is rounding, and its root would be 1e-8 of something.
-    rank = np.count_nonzero(values > values[-1] * len(cov) * _EPS)
-    kept = slice(len(cov) - max(rank, 1), None)
-    return vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0))
-
-
-def _factor_features(features: np.ndarray) -> GaussianFactor:
-    num_vectors, width = features.shape
-    mean = features.mean(axis=0, dtype=np.float64)
-    if num_vectors <= width:
-        return GaussianFactor(mean, (features - mean).T / np.sqrt(num_vectors - 1))
-    cov = np.zeros((width, width))
-    for start in range(0, num_vectors, _ROWS_AT_ONCE):
-        centred = features[start : start + _ROWS_AT_ONCE] - mean
-        cov += centred.T @ centred
-    return GaussianFactor(mean, _factor_cov(cov / (num_vectors - 1), "features"))
+    sizes = np.sort(squared_norms)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.maximum.accumulate((roots**2 / sizes)[::-1])[::-1]
+        return float(np.sum(_EPS * sizes * spread / (2 * roots)))
 
 
 def _check_same_width(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
@@ -203,20 +164,3 @@ def _check_same_width(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) ->
             f"{name_a}, {name_b}: expected the same number of dimensions, "
             f"found {a.shape[-1]} and {b.shape[-1]}"
         )
-
-
-def _run_on_cpu(function: Callable, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Returns what the jitted function gives in float64 on this process's CPU, as NumPy arrays.
-
-    The CPU whatever the default backend: LAPACK is faster there than the solvers of GPUs, and TPUs
-    have no float64.
-    """
-    try:
-        cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError as error:
-        raise JaxfidError(
-            "JAX was started without its CPU backend, which the distance needs: "
-            "add cpu to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu"
-        ) from error
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, function(*jax.device_put(arrays, cpu)))

@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.frechet import GaussianFactor
+from jaxfid.metrics.gaussian_factor import GaussianFactor
 
 
 def frechet_objective(

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.frechet import GaussianFactor, frechet_distance_to
+from jaxfid.metrics.frechet import frechet_distance_to
+from jaxfid.metrics.gaussian_factor import GaussianFactor
 from jaxfid.stats.moments import Moments
 
 

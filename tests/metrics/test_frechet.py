@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.metrics import frechet
+from jaxfid.metrics import frechet, gaussian_factor
 from jaxfid.metrics.frechet import (
     frechet_distance,
     frechet_distance_from_features,
@@ -151,6 +151,42 @@ def test_variances_that_fall_from_one_to_the_next_lose_nothing(smallest):
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * (a.sum() + b.sum()))
 
 
+def test_directions_that_only_one_side_has_lose_nothing():
+    # Two subspaces that cross: half of the singular values are 0 although no variance is, and of what
+    # rounding puts in the place of their squares the roots are 1e-8.
+    width = 2 * WIDTH
+    a, b, rotation = np.zeros(width), np.zeros(width), make_rotation(2, width)
+    a[: width // 2] = np.linspace(1, 2, width // 2)
+    b[width // 4 : 3 * width // 4] = np.linspace(1, 3, width // 2)
+    expected, mean = np.square(np.sqrt(a) - np.sqrt(b)).sum(), np.zeros(width)
+    found = frechet_distance(mean, make_cov(a, rotation), mean, make_cov(b, rotation))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * (a.sum() + b.sum()))
+
+
+@pytest.fixture
+def count_svds(monkeypatch):
+    """How often singular values were computed themselves."""
+    calls, jitted = [], frechet._jit_singular_values
+    monkeypatch.setattr(frechet, "_jit_singular_values", lambda x: (calls.append(1), jitted(x))[1])
+    return lambda: len(calls)
+
+
+@pytest.mark.parametrize("smallest", [1e-2, 1e-8])
+def test_covariances_at_full_rank_need_no_singular_value_decomposition(count_svds, smallest):
+    width = 100
+    covs = [make_cov(np.geomspace(1, smallest, width), make_rotation(s, width)) for s in (0, 1)]
+    frechet_distance(np.zeros(width), covs[0], np.zeros(width), covs[1])
+    assert count_svds() == 0
+
+
+def test_rows_that_do_not_rise_have_their_singular_values_themselves(count_svds):
+    # All rows of one length, along directions that are almost one: only the eigenvalues tell.
+    rows = 1 + 1e-6 * np.random.default_rng(0).normal(size=(WIDTH, 200))
+    expected = np.linalg.svd(rows, compute_uv=False).sum()
+    np.testing.assert_allclose(frechet._sum_singular_values(rows), expected, rtol=1e-14)
+    assert count_svds() == 1
+
+
 def test_a_variance_that_is_rounding_is_none():
     a = np.where(np.arange(WIDTH) < 20, np.linspace(1, 2, WIDTH), 1e-16)
     b = np.linspace(0.5, 3, WIDTH)
@@ -191,7 +227,8 @@ def test_features_give_the_distance_of_their_moments(sizes):
 
 def test_few_features_are_their_own_factor():
     for num_vectors, columns in ((5, 5), (WIDTH, WIDTH), (200, WIDTH)):
-        factor = frechet._factor_features(make_features(num_vectors, 0)).factor
+        features = make_features(num_vectors, 0)
+        factor = gaussian_factor.factor_features(features, gaussian_factor.factor_rising).factor
         assert factor.shape == (WIDTH, columns)
         # The pivoted Cholesky factor of many vectors is a permuted triangle, centred vectors are not.
         zeros = np.sort((factor == 0).sum(1))
@@ -201,7 +238,7 @@ def test_few_features_are_their_own_factor():
 def test_features_are_summed_in_blocks_without_a_seam(monkeypatch):
     a, b = make_features(200, 0), make_features(150, 1)
     expected = frechet_distance_from_features(a, b)
-    monkeypatch.setattr(frechet, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(gaussian_factor, "_ROWS_AT_ONCE", 7)
     np.testing.assert_allclose(frechet_distance_from_features(a, b), expected, rtol=ROUNDING * 10)
 
 
@@ -259,9 +296,9 @@ def test_a_process_without_a_cpu_backend_is_told_how_to_get_one(monkeypatch):
 
 def test_nothing_is_compiled_twice():
     frechet_distance(*A, *B)
-    before = frechet._jit_eigh._cache_size()
+    before = frechet._jit_tridiagonal._cache_size()
     frechet_distance(*B, *C)
-    assert frechet._jit_eigh._cache_size() == before > 0
+    assert frechet._jit_tridiagonal._cache_size() == before > 0
 
 
 def test_rounding_of_other_tools_is_taken():

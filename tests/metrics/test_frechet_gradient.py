@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.frechet import (
-    GaussianFactor,
-    frechet_distance_from_features,
-    prepare_reference,
-)
+from jaxfid.metrics.frechet import frechet_distance_from_features, prepare_reference
 from jaxfid.metrics.frechet_gradient import frechet_objective, nuclear_norm
+from jaxfid.metrics.gaussian_factor import GaussianFactor
 
 WIDTH = 6
 RNG = np.random.default_rng(0)
