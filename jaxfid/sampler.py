@@ -91,13 +91,16 @@ class Sampler:
             return Origin(sample.name, self._settings.dims, self.provenance())
         return Origin(sample.name, len(main.mean), main.provenance)
 
-    def complete(self, sample: Sample, needs: Needs, *, blocks: int = 1) -> Sample:
+    def complete(
+        self, sample: Sample, needs: Needs, *, blocks: int = 1, stays: bool = True
+    ) -> Sample:
         """Returns the sample with all that is needed of it, its images seen where they must be.
 
         Args:
           sample: The set as it was opened.
           needs: What to keep of it.
           blocks: Into how many blocks its moments are dealt, for error bars.
+          stays: Whether the finished set is kept where `resume` says, for later runs.
 
         Raises:
           InputError: There are no images to see; one cannot be read, and `on_error` is "fail"; or fewer
@@ -112,9 +115,11 @@ class Sampler:
                 f"{sample.name}: the metrics asked for need its images (features {wanted}), and a "
                 "statistics file does not hold them"
             )
-        return self._see(sample, sample.source, missing, blocks)
+        return self._see(sample, sample.source, missing, blocks, stays)
 
-    def _see(self, sample: Sample, source: ImageSource, needs: Needs, blocks: int) -> Sample:
+    def _see(
+        self, sample: Sample, source: ImageSource, needs: Needs, blocks: int, stays: bool
+    ) -> Sample:
         s, group = self._settings, process_group()
         # Before the devices start, which is a meeting of all processes that nobody can leave.
         require_agreement(s, [sample], weights=self.weights)
@@ -130,7 +135,7 @@ class Sampler:
         kept = [*moments.values(), *stores.values()]
         cut = {"batch size": batch_size, "blocks": blocks}
         names = {"moments of": sorted(moments), "features kept": sorted(stores)}
-        snapshots = self._snapshots(source, kept, facts={**cut, **names})
+        snapshots = self._snapshots(source, kept, facts={**cut, **names}, stays=stays)
         batches = Batches(
             source,
             batch_size=batch_size,
@@ -155,7 +160,7 @@ class Sampler:
         )
 
     def _snapshots(
-        self, source: ImageSource, kept: Sequence[Keeper], facts: Mapping[str, Any]
+        self, source: ImageSource, kept: Sequence[Keeper], facts: Mapping[str, Any], *, stays: bool
     ) -> Snapshots:
         """What an earlier run of this set has left, and where this one leaves its own."""
         s, group = self._settings, process_group()
@@ -166,7 +171,7 @@ class Sampler:
         path = snapshot_path(s.resume, name, process=group.index)
         share = {"processes": group.count, "process": group.index}
         identity = {**facts_of_pass(s, self.weights, source), **facts, **share}
-        return Snapshots(path, identity, kept, every_s=s.resume_every_s)
+        return Snapshots(path, identity, kept, every_s=s.resume_every_s, stays=stays)
 
     def _stats(self, source: ImageSource, blocks: Moments) -> Stats:
         moments = blocks.total_over(0)

@@ -49,9 +49,15 @@ class Scorer:
         self._origins.append(origin)
         return check_pair(self._origins[0], origin, allow_mismatch=self._settings.allow_mismatch)
 
-    def pair(self, generated: Sample) -> Pair:
-        """Returns the set against the reference, its images seen."""
-        seen = self.sampler.complete(generated, self._of_generated, blocks=self._settings.blocks)
+    def pair(self, generated: Sample, *, stays: bool = True) -> Pair:
+        """Returns the set against the reference, its images seen.
+
+        Args:
+          generated: The set as it was opened.
+          stays: As in `Sampler.complete`.
+        """
+        blocks = self._settings.blocks
+        seen = self.sampler.complete(generated, self._of_generated, blocks=blocks, stays=stays)
         return Pair(self.reference, seen, self._settings)
 
     def score(self, pair: Pair, notes: Sequence[str] = ()) -> SetResult:

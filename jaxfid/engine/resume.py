@@ -2,7 +2,8 @@
 
 A snapshot is one file per set and process: what has been kept of the images so far, which batch comes
 next, and what all this depends on. It replaces the one before it in a single step of the file system, so
-that at any moment there is a whole one. After the last batch it stays, as the finished set.
+that at any moment there is a whole one. After the last batch it stays, as the finished set, unless what is
+made of that is kept elsewhere.
 """
 
 import hashlib
@@ -52,6 +53,7 @@ class Snapshots:
         keepers: Sequence[Keeper],
         *,
         every_s: float,
+        stays: bool = True,
     ) -> None:
         """Restores the accumulators from the file where there is one.
 
@@ -60,6 +62,7 @@ class Snapshots:
           identity: All that the kept sums and the numbers of the batches depend on; values that JSON knows.
           keepers: What is kept of the set.
           every_s: Seconds from one snapshot to the next.
+          stays: Whether one is made of the finished set, however soon.
 
         Raises:
           InputError: The file is of another source, protocol or the like, which the message names; or it
@@ -67,7 +70,7 @@ class Snapshots:
         """
         self.next_batch = 0
         self.skipped: list[Skipped] = []
-        self._path, self._keepers, self._every_s = path, keepers, every_s
+        self._path, self._keepers, self._every_s, self._stays = path, keepers, every_s, stays
         self._identity = json.loads(json.dumps(identity))
         self._due = time.monotonic() + every_s
         if path is not None and path.exists():
@@ -86,7 +89,7 @@ class Snapshots:
             self.skipped = [*earlier, *batches.skipped]
             if self._path is not None and time.monotonic() >= self._due:
                 self._save(self._path)
-        if self._path is not None and len(batches):
+        if self._path is not None and self._stays and len(batches):
             self._save(self._path)
 
     def _save(self, path: Path) -> None:

@@ -50,11 +50,12 @@ class Fragile(ImageSource):
         return self._inner.stamp(index)
 
 
-def run(path, source, *, devices=1, every_s=0.0, identity=None, sums="auto", share=(0, 1)):
+def run(path, source, *, devices=1, identity=None, sums="auto", share=(0, 1), **options):
     """One run as the library makes it; returns what was kept, and the skipped files."""
     mesh = local_mesh(devices)
     kept = [make_moments("small", WIDTH, mesh, num_blocks=BLOCKS, sums=sums), FeatureStore("small")]
-    snapshots = Snapshots(path, identity or {"protocol": "clean"}, kept, every_s=every_s)
+    options = {"every_s": 0.0} | options
+    snapshots = Snapshots(path, identity or {"protocol": "clean"}, kept, **options)
     batches = Batches(
         source,
         batch_size=BATCH_SIZE,
@@ -180,6 +181,15 @@ def test_a_finished_set_is_not_seen_again(tmp_path, uninterrupted):
     written = path.stat().st_mtime_ns
     assert_same(run(path, Fragile(deadly=0, broken=11)), uninterrupted)
     assert path.stat().st_mtime_ns == written
+
+
+def test_a_finished_set_that_is_kept_elsewhere_has_no_snapshot_of_its_own(tmp_path, uninterrupted):
+    path = tmp_path / "set.npz"
+    assert_same(run(path, Fragile(broken=11), every_s=3600.0, stays=False), uninterrupted)
+    assert not path.exists()
+    with pytest.raises(Killed):  # one that is under way has
+        run(path, Fragile(deadly=36, broken=11), stays=False)
+    assert_same(run(path, Fragile(deadly=0, broken=11), stays=False), uninterrupted)
 
 
 def test_snapshots_are_made_so_often_and_no_oftener(tmp_path):
