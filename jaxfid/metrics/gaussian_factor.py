@@ -1,6 +1,7 @@
 """Factors of covariances, from moments or features: `factor @ factor.T` is the covariance."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -36,6 +37,11 @@ class GaussianFactor:
     mean: Float[np.ndarray, " d"]
     factor: Float[np.ndarray, "d r"]
     triangular: bool = False
+
+    @functools.cached_property
+    def trace(self) -> float:
+        """The trace of its covariance."""
+        return float(np.linalg.norm(self.factor) ** 2)
 
 
 Factorise = Callable[[np.ndarray, np.ndarray, str], GaussianFactor]
