@@ -103,33 +103,35 @@ _jit_singular_values = jax.jit(lambda rows: lax.linalg.svd(rows, compute_uv=Fals
 
 def _compute_distance(reference: GaussianFactor, other: GaussianFactor) -> float:
     shift = np.sum(np.square(reference.mean - other.mean))
-    traces = reference.trace + other.trace
-    distance = float(shift + traces - 2 * _sum_singular_values(_cross(reference, other)))
+    root = _trace_of_root(reference, other)
+    distance = float(shift + reference.trace + other.trace - 2 * root)
     if not np.isfinite(distance):
         raise JaxfidError("frechet distance: LAPACK's eigenvalues did not converge")
     # No factors give less than zero: what is below it is the rounding of equal Gaussians.
     return max(distance, 0.0)
 
 
-def _cross(reference: GaussianFactor, other: GaussianFactor) -> Float[np.ndarray, "p q"]:
-    """Returns the product of one factor, transposed, and the other; the rows rise if the factors do.
+def _trace_of_root(reference: GaussianFactor, other: GaussianFactor) -> float:
+    """Returns `trace(sqrt(C_a C_b))`."""
+    # Of two as large the reference comes first: the other's columns need not rise.
+    few, many = sorted((reference, other), key=lambda gaussian: gaussian.factor.shape[1])
+    if many.columns == "triangle":
+        rows = blas.dtrmm(1.0, many.factor.T, few.factor).T
+    else:
+        rows = few.factor.T @ many.factor
+    roots = _roots_of_gram(rows) if few.columns == "rising" else None
+    if roots is None:
+        roots = run_on_cpu(_jit_singular_values, rows)
+    return float(roots.sum())
 
-    The rows are the reference's where both have as many, because the other's factor need not rise.
-    """
-    if other.triangular:
-        return blas.dtrmm(1.0, other.factor.T, reference.factor).T
-    few, many = sorted((reference.factor, other.factor), key=lambda factor: factor.shape[1])
-    return few.T @ many
 
+def _roots_of_gram(rows: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " p"] | None:
+    """Returns the singular values of rising rows as roots of eigenvalues; None where rounding spoils them.
 
-def _sum_singular_values(rows: Float[np.ndarray, "p q"]) -> float:
-    """Returns the sum of the singular values: of roots of the Gram matrix's eigenvalues, if those hold.
-
-    In general they do not: an eigenvalue is off by rounding of the largest one, which spoils the roots of
-    small ones. But where rows rise from small to large, and the matrix is reduced to three diagonals from
-    the large end, each is off by rounding of rows of its own size alone. Factors of covariances give such
-    rows, and then this takes half the time of the singular values themselves. Products are left to BLAS,
-    which takes half the time of XLA in float64.
+    In general an eigenvalue of a Gram matrix is off by rounding of the largest one, which spoils the roots
+    of small ones. But where rows rise from small to large, and the matrix is reduced to three diagonals
+    from the large end, each is off by rounding of rows of its own size alone. It takes half the time of
+    the singular values themselves. Products are left to BLAS, which takes half the time of XLA in float64.
 
     Source: Martin, Reinsch and Wilkinson, Householder's tridiagonalization of a symmetric matrix, 1968,
     on matrices whose elements rise; Demmel and Veselic, Jacobi's method is more accurate than QR, 1992.
@@ -138,10 +140,9 @@ def _sum_singular_values(rows: Float[np.ndarray, "p q"]) -> float:
     diagonals = run_on_cpu(_jit_tridiagonal, gram)
     squares = eigvalsh_tridiagonal(*diagonals, check_finite=False, lapack_driver="sterf")
     roots = np.sqrt(np.maximum(squares, 0))
-    # "not", because rows of zeros make the estimate NaN.
-    if not _estimate_rounding(roots, np.diagonal(gram)) <= _ROUNDING_BOUND * roots.sum():
-        roots = run_on_cpu(_jit_singular_values, rows)
-    return float(roots.sum())
+    # The estimate is NaN where rows are zeros.
+    good = _estimate_rounding(roots, np.diagonal(gram)) <= _ROUNDING_BOUND * roots.sum()
+    return roots if good else None
 
 
 def _estimate_rounding(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import numpy as np
@@ -31,12 +32,12 @@ class GaussianFactor:
     Attributes:
       mean: Its mean.
       factor: `factor @ factor.T` is its covariance; `r` is `d`, its rank, or a number of vectors.
-      triangular: Whether the factor is a lower triangle, by which a product is cheaper.
+      columns: "rising" from small to large, a lower "triangle", or "vectors" in any order.
     """
 
     mean: Float[np.ndarray, " d"]
     factor: Float[np.ndarray, "d r"]
-    triangular: bool = False
+    columns: Literal["rising", "triangle", "vectors"]
 
     @functools.cached_property
     def trace(self) -> float:
@@ -61,7 +62,7 @@ def factor_fast(
     # The upper triangle, because SciPy takes a quarter of the time to clear what lies below it.
     upper, failed = lapack.dpotrf(cov.T)
     if not failed and np.square(np.diagonal(upper)).min() > _rounding_of(cov):
-        return GaussianFactor(mean, upper.T, triangular=True)
+        return GaussianFactor(mean, upper.T, "triangle")
     return factor_rising(mean, cov, name)
 
 
@@ -86,11 +87,13 @@ def factor_rising(
     rounding = _rounding_of(cov)
     lower, order, rank, _ = lapack.dpstrf(cov, lower=1, tol=rounding)
     # One column of zeros stands for rank 0, because LAPACK knows no empty matrix.
-    factor = np.zeros((len(cov), max(rank, 1)), order="F")
-    factor[order - 1, :rank] = np.tril(lower)[:, :rank][:, ::-1]
-    if rank == len(cov) or np.abs(cov - factor @ factor.T).max() <= 2 * rounding:
-        return GaussianFactor(mean, factor)
-    return GaussianFactor(mean, _factor_by_eigenvectors(cov, name))
+    lower[:, rank:] = 0
+    falling = np.tril(lower)[:, : max(rank, 1)]
+    # Along the rows of its transpose, which takes a fifth of the time.
+    factor = falling.T[::-1].take(np.argsort(order), axis=1).T
+    if rank < len(cov) and np.abs(cov - factor @ factor.T).max() > 2 * rounding:
+        factor = _factor_by_eigenvectors(cov, name)
+    return GaussianFactor(mean, factor, "rising")
 
 
 def factor_features(features: Float[np.ndarray, "n d"], factorise: Factorise) -> GaussianFactor:
@@ -101,7 +104,7 @@ def factor_features(features: Float[np.ndarray, "n d"], factorise: Factorise) ->
     num_vectors, width = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
     if num_vectors <= width:
-        return GaussianFactor(mean, (features - mean).T / np.sqrt(num_vectors - 1))
+        return GaussianFactor(mean, (features - mean).T / np.sqrt(num_vectors - 1), "vectors")
     cov = np.zeros((width, width))
     for start in range(0, num_vectors, _ROWS_AT_ONCE):
         centred = features[start : start + _ROWS_AT_ONCE] - mean
