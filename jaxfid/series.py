@@ -138,7 +138,7 @@ class Series:
             album = Album(self._folder, opened.source, checkpoint.name)
             pictures["first"] = album.keep_first()
             self._under_way.add(opened.source.name)
-        pair = self._scorer.pair(opened, stays=False)  # its entry does
+        pair = self._scorer.pair(opened, stays=False)  # its entry stays
         scores = self._scorer.score(pair, self._notes)
         if album is not None:
             pictures |= self._keep_extremes(pair, album)

@@ -86,7 +86,7 @@ class DeviceMoments:
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` takes: the sums so far, on the host."""
-        return vars(self.moments())
+        return dict(vars(self.moments()))
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Starts from sums that these or any other devices, or the host, have kept."""

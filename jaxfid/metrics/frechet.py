@@ -4,8 +4,8 @@ Everything here rests on one identity. With `C = F F^T` on both sides,
 `trace(sqrt(C_a C_b))` is the sum of the singular values of `F_a^T F_b`. Any factor will do: the
 Cholesky factor of a covariance, which has as many columns as its rank, or the centred features
 themselves where there are fewer of them than dimensions. No square root is taken of an eigenvalue
-that cancellation has spoiled, so the result is good to about 1e-15 of the traces (4e-13 at worst,
-over 8,000 pairs of spectra of up to twelve digits).
+that cancellation has spoiled, so the result is good to about 1e-15 of the traces (of 8,000 random
+pairs of spectra of up to twelve digits the worst was off by 4e-13).
 """
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
-from scipy.linalg import blas, eigvalsh_tridiagonal
+from scipy.linalg import LinAlgError, blas, eigvalsh_tridiagonal, lapack
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.metrics.blocks import check_features
@@ -111,7 +111,7 @@ def _compute_distance(reference: GaussianFactor, other: GaussianFactor) -> float
 
 def _trace_of_root(reference: GaussianFactor, other: GaussianFactor) -> float:
     """Returns `trace(sqrt(C_a C_b))`."""
-    # Of two as large the reference comes first: the other's columns need not rise.
+    # Of two as large the reference is `few`, as sorting is stable: only its columns are sure to rise.
     few, many = sorted((reference, other), key=lambda gaussian: gaussian.factor.shape[1])
     if many.columns == "triangle":
         rows = blas.dtrmm(1.0, many.factor.T, few.factor).T
@@ -128,10 +128,10 @@ def _roots_of_gram(rows: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " p"] | 
 
     In general an eigenvalue of a Gram matrix is off by rounding of the largest one, which spoils the roots
     of small ones. But where rows are put in order of their length, and the matrix is reduced to three
-    diagonals from the large end, each is off by rounding of rows of its own length alone, as long as no
-    reflection mixes much of a long row into a short one. Factors with rising columns give such rows. It
-    takes half the time of the singular values themselves. Products are left to BLAS, which takes half the
-    time of XLA in float64.
+    diagonals from the large end, each is off by rounding of rows of its own length alone, as long as rows
+    are not nearly dependent and no reflection mixes much of a long row into a short one. Factors with
+    rising columns give such rows. It takes half the time of the singular values themselves. Products are
+    left to BLAS, which takes half the time of XLA in float64.
 
     Source: Martin, Reinsch and Wilkinson, Householder's tridiagonalization of a symmetric matrix, 1968,
     on matrices whose elements rise; Demmel and Veselic, Jacobi's method is more accurate than QR, 1992.
@@ -139,10 +139,16 @@ def _roots_of_gram(rows: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " p"] | 
     rows = rows[np.argsort(np.einsum("pq,pq->p", rows, rows))]
     gram = blas.dsyrk(1.0, rows.T, trans=1, lower=1).T  # an upper triangle, in JAX's order
     *diagonals, growth = run_on_cpu(_jit_reduce, gram)
-    squares = eigvalsh_tridiagonal(*diagonals, check_finite=False, lapack_driver="sterf")
+    # From the large end too, pivots are how far each row lies from the span of all longer ones.
+    pivots, failed = lapack.dpotrf(np.ascontiguousarray(gram[::-1, ::-1]).T, clean=0, overwrite_a=1)
+    if failed:
+        return None
+    rounding = np.sum(_EPS * growth * np.diagonal(gram)[::-1] / (2 * np.diagonal(pivots)))
+    try:
+        squares = eigvalsh_tridiagonal(*diagonals, check_finite=False, lapack_driver="sterf")
+    except LinAlgError:
+        return None
     roots = np.sqrt(np.maximum(squares, 0))
-    with np.errstate(divide="ignore", invalid="ignore"):  # rows of zeros make it NaN
-        rounding = np.sum(_EPS * growth * np.diagonal(gram) / (2 * roots))
     return roots if rounding <= _ROUNDING_BOUND * roots.sum() else None
 
 

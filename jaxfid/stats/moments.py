@@ -60,7 +60,7 @@ class Moments:
         """
         self._require(ddof + 1, f"a covariance with ddof={ddof}")
         mean = self.mean()
-        # In place, which halves the time of so large matrices; and exactly symmetric.
+        # In place, which halves the time of matrices this large.
         cov = np.outer(mean, mean)
         cov *= float(self.count)
         np.subtract(np.asarray(self.outer), cov, out=cov)

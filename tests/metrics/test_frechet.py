@@ -191,6 +191,21 @@ def test_vectors_have_their_singular_values_themselves(count_svds):
     assert count_svds() == 1
 
 
+@pytest.mark.parametrize("share", [1e-8, 1e-10, 1e-13])
+def test_long_rows_that_are_nearly_dependent_lose_nothing(share):
+    # The small ones beside them fall so that eigenvalues taken by size seem to be theirs.
+    small, mean = 0.01 ** np.arange(1, 7), np.zeros(8)
+    cov_a, cov_b = np.diag([1, 1.01, *small]), np.diag([1, share, *small])
+    cov_a[0, 1] = cov_a[1, 0] = 0.5
+    expected = (
+        np.trace(cov_a + cov_b)
+        - 2 * np.sqrt(np.linalg.eigvals(cov_a[:2, :2] @ cov_b[:2, :2])).sum()
+    )
+    expected -= 2 * small.sum()
+    found = frechet_distance(mean, cov_a, mean, cov_b)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * traces(cov_a, cov_b))
+
+
 def draw_spectrum(rng):
     spectra = (
         np.geomspace(1, 10 ** -rng.uniform(0, 12), WIDTH),
