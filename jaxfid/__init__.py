@@ -8,10 +8,10 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxfid.checkpoints.compare import compare_checkpoints as compare_checkpoints
+    from jaxfid.checkpoints.compare import compare_samples as compare_samples
     from jaxfid.checkpoints.watch import Watch as Watch
-    from jaxfid.compare import compare_checkpoints as compare_checkpoints
-    from jaxfid.compare import compare_samples as compare_samples
-    from jaxfid.engine.processes import initialize_distributed as initialize_distributed
+    from jaxfid.distributed.group import initialize_distributed as initialize_distributed
     from jaxfid.errors import InputError as InputError
     from jaxfid.errors import JaxfidError as JaxfidError
     from jaxfid.errors import WeightsUnavailableError as WeightsUnavailableError
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from jaxfid.evaluate import compute_metrics as compute_metrics
     from jaxfid.evaluate import compute_stats as compute_stats
     from jaxfid.evaluator import Evaluator as Evaluator
+    from jaxfid.extractors.feature_network import FeatureNetwork as FeatureNetwork
+    from jaxfid.extractors.inception.model import extract_features as extract_features
+    from jaxfid.extractors.weights import Weights as Weights
+    from jaxfid.extractors.weights import load_weights as load_weights
     from jaxfid.images.interface import ImageSource as ImageSource
     from jaxfid.images.sources import open_source as open_source
-    from jaxfid.inception.feature_network import FeatureNetwork as FeatureNetwork
-    from jaxfid.inception.model import extract_features as extract_features
-    from jaxfid.inception.weights import Weights as Weights
-    from jaxfid.inception.weights import load_weights as load_weights
-    from jaxfid.metrics.frechet import frechet_distance as frechet_distance
-    from jaxfid.metrics.frechet import (
+    from jaxfid.metrics.frechet.distance import frechet_distance as frechet_distance
+    from jaxfid.metrics.frechet.distance import (
         frechet_distance_from_features as frechet_distance_from_features,
     )
-    from jaxfid.metrics.frechet import prepare_reference as prepare_reference
-    from jaxfid.metrics.frechet_gradient import frechet_objective as frechet_objective
-    from jaxfid.protocol import PROTOCOLS as PROTOCOLS
-    from jaxfid.protocol import Protocol as Protocol
+    from jaxfid.metrics.frechet.distance import prepare_reference as prepare_reference
+    from jaxfid.metrics.frechet.gradient import frechet_objective as frechet_objective
+    from jaxfid.preprocessing.protocol import PROTOCOLS as PROTOCOLS
+    from jaxfid.preprocessing.protocol import Protocol as Protocol
     from jaxfid.result import Metric as Metric
     from jaxfid.result import Result as Result
     from jaxfid.result import SetResult as SetResult
@@ -44,23 +44,23 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "checkpoints.watch": ("Watch",),
-    "compare": ("compare_checkpoints", "compare_samples"),
-    "engine.processes": ("initialize_distributed",),
+    "checkpoints.compare": ("compare_checkpoints", "compare_samples"),
+    "distributed.group": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
     "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
     "evaluator": ("Evaluator",),
     "images.interface": ("ImageSource",),
     "images.sources": ("open_source",),
-    "inception.feature_network": ("FeatureNetwork",),
-    "inception.model": ("extract_features",),
-    "inception.weights": ("Weights", "load_weights"),
-    "metrics.frechet": (
+    "extractors.feature_network": ("FeatureNetwork",),
+    "extractors.inception.model": ("extract_features",),
+    "extractors.weights": ("Weights", "load_weights"),
+    "metrics.frechet.distance": (
         "frechet_distance",
         "frechet_distance_from_features",
         "prepare_reference",
     ),
-    "metrics.frechet_gradient": ("frechet_objective",),
-    "protocol": ("PROTOCOLS", "Protocol"),
+    "metrics.frechet.gradient": ("frechet_objective",),
+    "preprocessing.protocol": ("PROTOCOLS", "Protocol"),
     "result": ("Metric", "Result", "SetResult"),
     "settings": ("Settings",),
     "stats.files": ("Stats", "load_stats", "save_stats"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxfid.metrics.jackknife import paired_difference
+from jaxfid.metrics.frechet.jackknife import paired_difference
 from jaxfid.result import Comparison, SetResult
 
 

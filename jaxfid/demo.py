@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from jaxfid.errors import JaxfidError, WeightsUnavailableError
 from jaxfid.evaluate import compute_metrics
+from jaxfid.extractors.weights import load_weights
 from jaxfid.images.arrays import ArraySource
-from jaxfid.inception.weights import load_weights
 
 SIDE_PX = 64
 NUM_REFERENCE, NUM_DISTURBED = 256, 64

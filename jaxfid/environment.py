@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxfid.engine.processes import process_group
+from jaxfid.distributed.group import process_group
 
 
 def versions() -> dict[str, str]:

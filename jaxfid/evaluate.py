@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from jaxfid.engine.processes import one_evaluation
+from jaxfid.distributed.group import one_evaluation
 from jaxfid.errors import InputError
 from jaxfid.facts import require_agreement
 from jaxfid.per_class import score_per_class

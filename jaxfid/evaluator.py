@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
-from jaxfid.engine.array_moments import ArrayMoments, make_array_moments
 from jaxfid.environment import versions
 from jaxfid.errors import InputError
-from jaxfid.inception.value_range import ValueRange, check_value_range
+from jaxfid.extraction.array_moments import ArrayMoments, make_array_moments
+from jaxfid.preprocessing.value_range import ValueRange, check_value_range
 from jaxfid.result import SetResult
 from jaxfid.sampler import Sampler
 from jaxfid.samples import Images, Sample, open_images

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from jaxfid.engine.identity import identify_source
-from jaxfid.engine.processes import process_group
+from jaxfid.distributed.group import process_group
+from jaxfid.extractors.weights import Weights
+from jaxfid.images.identity import identify_source
 from jaxfid.images.interface import ImageSource
-from jaxfid.inception.weights import Weights
 from jaxfid.samples import Sample
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from jaxfid.errors import InputError
+from jaxfid.report.text_table import align_columns
 from jaxfid.result import Result, SetResult
 from jaxfid.samples import Needs, Sample
 from jaxfid.scorer import Scorer
@@ -12,7 +13,6 @@ from jaxfid.scores import SCORES, Pair, Reference, needs_of
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats
 from jaxfid.stats.moments import Moments
-from jaxfid.text_table import align_columns
 
 Positions = Mapping[str, Sequence[int]]
 

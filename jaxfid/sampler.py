@@ -11,20 +11,20 @@ import jax
 from tqdm import tqdm
 
 from jaxfid.checks import Origin
-from jaxfid.engine.accumulators import FeatureStore, make_moments
-from jaxfid.engine.devices import is_cpu, local_mesh
-from jaxfid.engine.feature_pass import FeaturePass, run_pass
-from jaxfid.engine.processes import process_group
-from jaxfid.engine.resume import Keeper, Snapshots, snapshot_path
-from jaxfid.engine.shares import features_of_all, skipped_of_all
+from jaxfid.distributed.gather import features_of_all, skipped_of_all
+from jaxfid.distributed.group import process_group
 from jaxfid.environment import versions
 from jaxfid.errors import InputError
+from jaxfid.extraction.accumulators import FeatureStore, make_moments
+from jaxfid.extraction.devices import is_cpu, local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extraction.snapshots import Keeper, Snapshots, snapshot_path
+from jaxfid.extractors.inception.extractor import Extractor, make_inception_extractor
+from jaxfid.extractors.weights import Weights, load_weights
 from jaxfid.facts import facts_of_pass, require_agreement
 from jaxfid.images.batches import Batches
 from jaxfid.images.interface import ImageSource
-from jaxfid.inception.extractor import Extractor, make_inception_extractor
-from jaxfid.inception.resize import reduce_on_host
-from jaxfid.inception.weights import Weights, load_weights
+from jaxfid.preprocessing.resize import reduce_on_host
 from jaxfid.samples import Needs, Sample
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats

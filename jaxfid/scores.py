@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Float64
 
-from jaxfid.metrics.fid_infinity import frechet_distance_infinity
-from jaxfid.metrics.frechet import frechet_distance_to, prepare_reference
-from jaxfid.metrics.frechet_scipy import frechet_distance_scipy
-from jaxfid.metrics.gaussian_factor import GaussianFactor
+from jaxfid.metrics.frechet.distance import frechet_distance_to, prepare_reference
+from jaxfid.metrics.frechet.factor import GaussianFactor
+from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
+from jaxfid.metrics.frechet.jackknife import jackknife_stderr, leave_one_block_out
+from jaxfid.metrics.frechet.scipy_check import frechet_distance_scipy
 from jaxfid.metrics.inception_score import inception_score
-from jaxfid.metrics.jackknife import jackknife_stderr, leave_one_block_out
 from jaxfid.metrics.kernel import KernelDistance, kernel_distance
 from jaxfid.metrics.manifold import ManifoldScores, manifold_scores
 from jaxfid.metrics.neighbours import neighbour_distances

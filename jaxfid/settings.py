@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from jaxfid.errors import InputError
-from jaxfid.inception.precision import get_precision
-from jaxfid.protocol import DEFAULT_PROTOCOL, Protocol, get_protocol
+from jaxfid.extractors.precision import get_precision
+from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, Protocol, get_protocol
 
 if TYPE_CHECKING:
-    from jaxfid.inception.feature_network import FeatureNetwork
+    from jaxfid.extractors.feature_network import FeatureNetwork
 
 DIMS = (64, 192, 768, 2048)
 """Feature widths that a Frechet distance may be taken of; 2048 (pool3) is the FID of papers."""
@@ -135,7 +135,7 @@ class Settings:
 
     def _take_extractor(self, extractor: "str | FeatureNetwork") -> None:
         """Loads the network, and takes from it what would otherwise be chosen."""
-        from jaxfid.extractors import load_network  # starts JAX
+        from jaxfid.extractors.registry import load_network  # starts JAX
 
         if self.metrics is not None and tuple(_split(self.metrics)) != (EXTRACTOR_METRIC,):
             raise InputError(

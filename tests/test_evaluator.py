@@ -10,8 +10,8 @@ import pytest
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
 from jaxfid.evaluator import Evaluator
-from jaxfid.extractors import FeatureNetwork
-from jaxfid.protocol import Protocol
+from jaxfid.extractors.registry import FeatureNetwork
+from jaxfid.preprocessing.protocol import Protocol
 from jaxfid.stats.files import Stats, load_stats, save_stats
 from jaxfid.stats.moments import Moments
 

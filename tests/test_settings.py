@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.protocol import CLEAN, PROTOCOLS, get_protocol
+from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, get_protocol
 from jaxfid.settings import ADM_METRICS, METRICS, Settings, SettingsDict
 
 

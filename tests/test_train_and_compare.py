@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxfid.compare import compare_checkpoints
+from jaxfid.checkpoints.compare import compare_checkpoints
 from jaxfid.demo import draw_pictures
 from jaxfid.images.sources import open_source
 from jaxfid.report.page import make_page

@@ -17,7 +17,7 @@ from jaxfid.errors import InputError
 from jaxfid.images.decode import decode_image
 from jaxfid.images.folders import describe_no_images, folder_labels, is_image_name
 from jaxfid.images.interface import ImageSource, name_some
-from jaxfid.images.random_access import FileReader
+from jaxfid.storage.random_access import FileReader
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _TAR_BLOCK_BYTES = 512

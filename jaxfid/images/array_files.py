@@ -11,7 +11,7 @@ from jaxfid.errors import InputError
 from jaxfid.images.archives import ZipMember, list_zip
 from jaxfid.images.arrays import check_image_array, in_three_channels, make_position_keys
 from jaxfid.images.interface import ImageSource
-from jaxfid.images.random_access import FileReader, InflatingReader, Reader
+from jaxfid.storage.random_access import FileReader, InflatingReader, Reader
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from jaxfid.errors import InputError
 from jaxfid.images.arrays import check_image_array, in_three_channels, make_position_keys
 from jaxfid.images.interface import ImageSource
-from jaxfid.images.random_access import FileReader
+from jaxfid.storage.random_access import FileReader
 
 
 class _Place(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxfid.errors import InputError
-from jaxfid.images.random_access import FileReader
+from jaxfid.storage.random_access import FileReader
 
 _HEADER = struct.Struct("<QI")  # Length of the record, checksum of the length.
 _FOOTER_BYTES = 4  # Checksum of the record.

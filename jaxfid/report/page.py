@@ -14,7 +14,7 @@ import jinja2
 from PIL import Image
 
 from jaxfid.errors import InputError
-from jaxfid.protocol import PROTOCOLS
+from jaxfid.preprocessing.protocol import PROTOCOLS
 from jaxfid.report.curves import draw_curve
 from jaxfid.report.run_folder import Entry, Picture, RunFolder
 from jaxfid.report.tables import compare_entries, describe_gap, heading, metric_names

@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxfid.comparison import compare_sets
 from jaxfid.report.run_folder import Entry, RunFolder
+from jaxfid.report.text_table import align_columns
 from jaxfid.result import Comparison
-from jaxfid.text_table import align_columns
 
 HEADINGS = {
     "inception_score": "IS",

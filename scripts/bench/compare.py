@@ -23,8 +23,8 @@ from measure import Report, Spread, alternate, make_parser, time_call
 from stand_in import SIDE_PX, WIDTH, make_stand_in
 
 from jaxfid import compare_checkpoints, compute_stats
-from jaxfid.checkpoints.drawing import draw_from
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints
+from jaxfid.checkpoints.sampling import draw_from
 from jaxfid.samples import Sample, open_images
 from jaxfid.scorer import Scorer
 from jaxfid.settings import Settings

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from measure import Report, Row, alternate, make_parser, time_call
 
 from jaxfid import frechet_distance, frechet_distance_from_features
-from jaxfid.metrics.frechet import frechet_distance_to, prepare_reference
+from jaxfid.metrics.frechet.distance import frechet_distance_to, prepare_reference
 
 FULL_RANK_TOLERANCE = 1e-9
 EXACT_TOLERANCE = 1e-9

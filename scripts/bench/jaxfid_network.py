@@ -10,8 +10,8 @@ from measure import Spread, alternate, time_call
 from pipeline import Pipeline, make_extractor
 
 from jaxfid import open_source
-from jaxfid.engine.devices import local_mesh, map_over_devices, put_rows
-from jaxfid.inception.precision import get_precision
+from jaxfid.extraction.devices import local_mesh, map_over_devices, put_rows
+from jaxfid.extractors.precision import get_precision
 
 PROTOCOL = "legacy_pytorch"
 FEATURE = "2048"

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxfid.engine.accumulators import DeviceMoments, FeatureStore
-from jaxfid.engine.devices import local_mesh
-from jaxfid.engine.feature_pass import FeaturePass, run_pass
+from jaxfid.extraction.accumulators import DeviceMoments, FeatureStore
+from jaxfid.extraction.devices import local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extractors.inception.extractor import Extractor, make_inception_extractor
+from jaxfid.extractors.weights import load_weights
 from jaxfid.images.batches import Batch, Batches
 from jaxfid.images.interface import ImageSource
-from jaxfid.inception.extractor import Extractor, make_inception_extractor
-from jaxfid.inception.resize import reduce_on_host
-from jaxfid.inception.weights import load_weights
-from jaxfid.protocol import get_protocol
+from jaxfid.preprocessing.protocol import get_protocol
+from jaxfid.preprocessing.resize import reduce_on_host
 from jaxfid.stats.moments import Moments
 
 

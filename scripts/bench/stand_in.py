@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxfid import FeatureNetwork
-from jaxfid.protocol import DEFAULT_PROTOCOL
+from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL
 
 WIDTH = 2048
 SIDE_PX, STRIDE_PX = 32, 37

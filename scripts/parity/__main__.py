@@ -15,8 +15,8 @@ from extraction import FEATURES, start_jax
 from precision import compare_precisions
 from protocols import compare_protocols
 
-from jaxfid.inception.precision import PRECISIONS
-from jaxfid.protocol import PROTOCOLS
+from jaxfid.extractors.precision import PRECISIONS
+from jaxfid.preprocessing.protocol import PROTOCOLS
 
 
 def main() -> None:

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxfid import ImageSource, open_source
-from jaxfid.engine.accumulators import FeatureStore
-from jaxfid.engine.devices import is_cpu, local_mesh
-from jaxfid.engine.feature_pass import FeaturePass, run_pass
+from jaxfid.extraction.accumulators import FeatureStore
+from jaxfid.extraction.devices import is_cpu, local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extractors.inception.extractor import make_inception_extractor
+from jaxfid.extractors.weights import load_weights
 from jaxfid.images.batches import Batches
-from jaxfid.inception.extractor import make_inception_extractor
-from jaxfid.inception.resize import reduce_on_host
-from jaxfid.inception.weights import load_weights
-from jaxfid.protocol import Protocol, get_protocol
+from jaxfid.preprocessing.protocol import Protocol, get_protocol
+from jaxfid.preprocessing.resize import reduce_on_host
 
 FEATURES = ("64", "192", "768", "2048")
 ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 16, 128

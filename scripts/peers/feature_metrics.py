@@ -21,10 +21,10 @@ Values = Mapping[str, float]
 
 def make_jaxfid(reference: np.ndarray, generated: np.ndarray) -> dict[str, Callable[[], Values]]:
     """Returns jaxfid's metrics, to be called."""
-    from jaxfid.metrics.frechet import frechet_distance_from_features
+    from jaxfid.cli.options import start_jax
+    from jaxfid.metrics.frechet.distance import frechet_distance_from_features
     from jaxfid.metrics.kernel import kernel_distance
     from jaxfid.metrics.manifold import manifold_scores
-    from jaxfid.options import start_jax
 
     start_jax()  # as the command line does, with its cache of compiled programs
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.images import random_access
 from jaxfid.images.sources import open_source
+from jaxfid.storage import random_access
 from tests.images.files import make_images, write_zip
 
 IMAGES = make_images(12)

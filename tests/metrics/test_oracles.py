@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxfid.metrics.fid_infinity import frechet_distance_infinity
-from jaxfid.metrics.frechet import prepare_reference
+from jaxfid.metrics.frechet.distance import prepare_reference
+from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
 from jaxfid.metrics.kernel import kernel_distance
 from jaxfid.metrics.manifold import manifold_scores
 from tests.metrics.features import make_infinity_features, make_small_features

@@ -1,0 +1,162 @@
+"""The commands `compare` and `report`: from checkpoints to a table, and from there to a page."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.watch import Watch
+from jaxfid.cli.options import (
+    add_extractor,
+    add_metrics,
+    add_settings,
+    check_writable,
+    chosen_settings,
+    say,
+    start_jax,
+)
+from jaxfid.errors import InputError, JaxfidError
+
+VALUE_RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
+
+_OF_DRAWING = ("num_images", "chunk_size")
+_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch")
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `compare`."""
+    parser.add_argument("reference", help="images or a statistics file")
+    sets = parser.add_argument_group("what is compared")
+    add = sets.add_argument
+    add("--sampler", metavar="MODULE:FUNCTION", help="function(checkpoint_path) -> sample(key, n)")
+    add("--checkpoints", nargs="+", metavar="PATH", help="folders of checkpoints, or checkpoints")
+    add("--samples", nargs="+", metavar="PATH", help="instead: sets that were sampled before")
+    add("--num-images", type=int, metavar="N", help=f"images of each (default {NUM_IMAGES})")
+    add("--chunk-size", type=int, metavar="N", help=f"images per call (default {CHUNK_SIZE})")
+    add("--value-range", choices=VALUE_RANGES, help="of floating images (=-1..1 with the sign)")
+    parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
+    parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
+    parser.add_argument(
+        "--watch", action="store_const", const=True, help="go on as checkpoints are written"
+    )
+    parser.add_argument(
+        "--watch-timeout",
+        type=float,
+        default=Watch.timeout_s,
+        metavar="SECONDS",
+        help="end when no checkpoint has come for so long (default %(default)g)",
+    )
+    parser.add_argument(
+        "--watch-poll",
+        type=float,
+        default=Watch.poll_s,
+        metavar="SECONDS",
+        help="how often to look, and how long a checkpoint must not change (default %(default)g)",
+    )
+    add_metrics(parser)
+    add_settings(parser)
+    add_extractor(parser)
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Runs `compare`: a line for each checkpoint as it is finished, then the table.
+
+    Raises:
+      InputError: The options do not go together, or an input is not what it should be.
+      JaxfidError: A checkpoint could not be scored; the table is written nevertheless.
+    """
+    _check(options)
+    on_entry = _make_reporter(options.tensorboard)
+    start_jax(options.compile_cache)
+    from jaxfid.report.run_folder import RunFolder
+    from jaxfid.report.tables import format_table
+
+    try:
+        entries = _compare(options, on_entry)
+    except KeyboardInterrupt:
+        print(format_table(RunFolder(options.out).entries))
+        raise
+    print(format_table(entries))
+    failed = [entry for entry in entries if entry.scores is None]
+    if failed:
+        raise JaxfidError("; ".join(str(entry.failure) for entry in failed))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("folder", metavar="RUN", help="the folder that compare wrote to")
+    parser.add_argument("-o", "--output", required=True, metavar="report.html", type=Path)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Runs `report`.
+
+    Raises:
+      InputError: The folder holds no comparison, or the page cannot be written.
+    """
+    check_writable(options.output)
+    from jaxfid.report.page import make_page
+    from jaxfid.report.run_folder import RunFolder
+
+    options.output.write_text(make_page(RunFolder(options.folder)), encoding="utf-8")
+    print(f"{options.output}: written")
+
+
+def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> Any:  # noqa: ANN401
+    from jaxfid.checkpoints.compare import compare_checkpoints, compare_samples
+
+    settings = {"out": options.out, "on_entry": on_entry, **chosen_settings(options)}
+    if options.samples:
+        return compare_samples(options.reference, options.samples, **settings)
+    poll_s = options.watch_poll
+    watch = Watch(timeout_s=options.watch_timeout, poll_s=poll_s, settle_s=poll_s)
+    drawing = {name: getattr(options, name) for name in _OF_DRAWING}
+    return compare_checkpoints(
+        options.reference,
+        options.checkpoints,
+        options.sampler,
+        value_range=VALUE_RANGES.get(options.value_range),
+        watch=watch if options.watch else None,
+        **{name: number for name, number in drawing.items() if number is not None},
+        **settings,
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    if bool(options.samples) == bool(options.checkpoints):
+        raise InputError("expected either --checkpoints with --sampler, or --samples")
+    if options.checkpoints and not options.sampler:
+        raise InputError("sampler: expected module:function beside --checkpoints, found none")
+    if options.samples:
+        other = [name for name in _OF_CHECKPOINTS if getattr(options, name) is not None]
+        if other:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+            raise InputError(f"{names}: these are for --checkpoints, not for --samples")
+    elif options.limit is not None:
+        raise InputError("limit: expected --num-images beside --checkpoints, found --limit")
+    if options.distributed:
+        raise InputError("distributed: compare runs as one process, on all of its devices")
+
+
+def _make_reporter(tensorboard: str | None) -> Callable[[Any], None]:
+    """What is done with each entry: lines for people, scalars for TensorBoard."""
+    write = None
+    if tensorboard is not None:
+        from jaxfid.report.tensorboard import ScalarWriter
+
+        write = ScalarWriter(Path(tensorboard)).write
+    said: set[str] = set()
+
+    def report(entry: Any) -> None:  # noqa: ANN401
+        for warning in () if entry.scores is None else entry.scores.warnings:
+            without_name = warning.removeprefix(entry.name)  # what holds for all is said once
+            if without_name not in said:
+                said.add(without_name)
+                say(f"jaxfid: warning: {warning}")
+        line = entry.scores if entry.scores is not None else f"no score: {entry.failure}"
+        say(f"{line} in {entry.seconds:.1f} s")
+        if write is not None:
+            write(entry)
+
+    return report

@@ -1,0 +1,1 @@
+"""Several processes that evaluate as one: group, heartbeat, gather."""

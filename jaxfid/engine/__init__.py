@@ -1,1 +1,0 @@
-"""The machine: devices and the pass of images through the network."""

@@ -1,0 +1,1 @@
+"""The pass of images through a network: devices, accumulators, snapshots."""

@@ -1,0 +1,74 @@
+"""Features of images that a JAX program has made: they are on the devices already, all of one size."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
+
+from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_automatic_axes
+from jaxfid.extraction.feature_pass import prepare
+from jaxfid.extraction.microbatch import map_rows
+from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.preprocessing.resize import batch_positions
+from jaxfid.preprocessing.value_range import ValueRange, to_pixels
+
+ROWS_PER_ACCELERATOR = 256
+"""Images at once on one device: at 299 pixels each takes some 20 MB of the first layers' activations."""
+
+
+class ArrayFeatures:
+    """An extractor made ready for device arrays, in and outside of other compiled functions.
+
+    Args:
+      extractor: The network. Its parameters are not kept: they are given with the images.
+      value_range: What black and white are in floating images.
+      quantize: Whether those are rounded to whole pixels.
+      batch_size: Images at once over all devices; None chooses. CPUs always take one each.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        *,
+        value_range: ValueRange | None,
+        quantize: bool,
+        batch_size: int | None = None,
+    ) -> None:
+        self._batch_size = 1 if is_cpu(local_mesh()) else batch_size
+        self._to_pixels = functools.partial(to_pixels, value_range=value_range, quantize=quantize)
+        self._apply, self._protocol = extractor.apply, extractor.protocol
+        self._extract = jax.jit(self._compute, static_argnames=("rows", "sharers"))
+
+    def __call__(
+        self,
+        params: Any,  # noqa: ANN401
+        images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"],
+    ) -> dict[str, Float32[Array, "n d"]]:
+        """Returns the features of the images by name, some images at a time."""
+        sharers = count_sharers(images)
+        rows = ROWS_PER_ACCELERATOR
+        if self._batch_size is not None:
+            rows = max(1, self._batch_size // sharers)
+        return self._extract(params, images, rows=rows, sharers=sharers)
+
+    def _compute(
+        self,
+        params: Any,  # noqa: ANN401
+        images: Array,
+        *,
+        rows: int,
+        sharers: int,
+    ) -> dict[str, Array]:
+        over_rows = map_rows(self._extract_part, rows_per_device=rows, num_devices=sharers)
+        return over_automatic_axes(over_rows)(params, images)
+
+    def _extract_part(self, params: Any, images: Array) -> dict[str, Array]:  # noqa: ANN401
+        one = batch_positions(self._protocol, np.array([images.shape[1:3]]))
+        positions = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (len(images), *leaf.shape[1:])), one
+        )
+        pixels = self._to_pixels(images)
+        return self._apply(params, prepare(pixels, positions, self._protocol))

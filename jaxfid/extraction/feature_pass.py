@@ -1,0 +1,101 @@
+"""The pass of images through the network: compiled functions for one batch, and the loop that feeds them."""
+
+import collections
+import functools
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
+from jaxfid.extraction.microbatch import RowFunction, map_rows
+from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.images.batches import Batch
+from jaxfid.preprocessing.protocol import Protocol
+from jaxfid.preprocessing.resize import BatchPositions, batch_positions, normalise, resize
+
+STEPS_IN_FLIGHT = 2
+"""Batches that the devices may be behind the host: enough to overlap, few enough to bound memory."""
+
+Features = dict[str, Array]
+"""Feature vectors by name, each `(rows, width)` float32, cut over the devices by row."""
+
+
+class Accumulator(typing.Protocol):
+    """Something that keeps what it needs of each batch's features."""
+
+    def add(self, features: Features, batch: Batch) -> None:
+        """Takes one batch's features; must not wait for the devices."""
+
+
+class FeaturePass:
+    """An extractor made ready on a mesh: batches in, features out, without waiting for them.
+
+    Resize and network are two compiled functions: the first, which takes a fraction of a second to
+    compile, once per canvas size, the second once. A traced count of compilations is in the tests.
+    """
+
+    def __init__(self, extractor: Extractor, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self._protocol = extractor.protocol
+        self._params = put_replicated(extractor.params, mesh)
+        # One image at a time keeps the working set in a CPU core's cache; others take all at once.
+        by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
+        self._prepare = map_over_devices(
+            by_image(lambda _, rows: prepare(*rows, extractor.protocol)),
+            mesh,
+            replicated=(True, False),
+        )
+        self._network = map_over_devices(by_image(extractor.apply), mesh, replicated=(True, False))
+
+    def __call__(self, batch: Batch) -> Features:
+        """Returns the features of a batch whose size the number of devices divides."""
+        positions = batch_positions(self._protocol, batch.sizes)
+        images, positions = put_rows((batch.images, positions), self.mesh)
+        return self._network(self._params, self._prepare((), (images, positions)))
+
+
+def run_pass(
+    feature_pass: FeaturePass,
+    batches: Iterable[Batch],
+    accumulators: Iterable[Accumulator],
+    *,
+    advance: Callable[[int], Any] = lambda rows: None,
+) -> None:
+    """Sends every batch through the network and its features to every accumulator.
+
+    Args:
+      feature_pass: The network made ready.
+      batches: Decoded ahead by their own threads.
+      accumulators: Keep what the metrics need.
+      advance: Told the number of images of each batch that is done.
+    """
+    accumulators = tuple(accumulators)
+    in_flight: collections.deque[tuple[Features, int]] = collections.deque()
+
+    def finish_oldest() -> None:
+        features, rows = in_flight.popleft()
+        jax.block_until_ready(features)
+        advance(rows)
+
+    for batch in batches:
+        features = feature_pass(batch)
+        for accumulator in accumulators:
+            accumulator.add(features, batch)
+        in_flight.append((features, int(batch.mask.sum())))
+        if len(in_flight) > STEPS_IN_FLIGHT:
+            finish_oldest()
+    while in_flight:
+        finish_oldest()
+
+
+def prepare(images: Array, positions: BatchPositions, protocol: Protocol) -> Array:
+    """Returns the network's input from images in 0..255 in the corner of a canvas."""
+    return normalise(resize(images, positions, protocol), protocol)
+
+
+def _as_it_is(function: RowFunction) -> RowFunction:
+    return function

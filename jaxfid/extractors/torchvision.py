@@ -1,0 +1,114 @@
+"""torchvision's ImageNet Inception-v3, which many published scores were computed with by mistake.
+
+Its convolutions have the names and shapes of the FID's network. It differs in its weights, in that its
+average pools count the padding, in the average pool of Mixed_7c, and in its 1000 classes.
+"""
+
+import hashlib
+import pathlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxfid.errors import InputError, WeightsUnavailableError
+from jaxfid.extractors.feature_network import FeatureNetwork
+from jaxfid.extractors.inception.checkpoint import (
+    EXPECTED_TENSORS,
+    Params,
+    check_tensors,
+    fold_params,
+    untrained_params,
+)
+from jaxfid.extractors.inception.model import Inception, average_pool_with_padding
+from jaxfid.extractors.precision import Precision, get_precision
+from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+from jaxfid.preprocessing.protocol import Protocol
+
+FILE = "inception_v3_google-0cc3c7bd.pth"
+SHA256_START = "0cc3c7bd"
+URL = f"https://download.pytorch.org/models/{FILE}"
+
+# The images are normalised by ImageNet's mean and standard deviation, and `transform_input`, which is on
+# with these weights, turns that into (x / 255 - 0.5) / 0.5.
+PROTOCOL = Protocol(
+    "torchvision",
+    "half_pixel_bilinear",
+    127.5,
+    127.5,
+    "bilinear with half-pixel centres, no antialias; ImageNet's normalisation after transform_input",
+)
+
+_FEATURE, _WIDTH = "2048", 2048
+_NUM_CLASSES = 1000
+_FLOAT32 = np.dtype(np.float32)
+EXPECTED = {
+    **{name: e for name, e in EXPECTED_TENSORS.items() if not name.endswith("num_batches_tracked")},
+    "fc.weight": ((_NUM_CLASSES, _WIDTH), _FLOAT32),
+    "fc.bias": ((_NUM_CLASSES,), _FLOAT32),
+}
+"""What is read of the checkpoint, which also holds what is for training alone."""
+
+
+def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> FeatureNetwork:
+    """Returns the network up to its last average pool, 2048 features.
+
+    Args:
+      weights: Path of torchvision's checkpoint, or "untrained" for random numbers.
+      precision: Name of how products are taken.
+
+    Raises:
+      InputError: The file does not hold the network.
+      WeightsUnavailableError: No file was named.
+    """
+    named = get_precision(precision)
+    name, params = _load(weights)
+    params.pop("fc")  # the classes are not features
+    return FeatureNetwork(
+        name="torchvision",
+        protocol=PROTOCOL,
+        width=_WIDTH,
+        params=params,
+        apply=lambda params, images: _extract(params, images, named),
+        weights_name=name,
+        precision=precision,
+    )
+
+
+def _extract(
+    params: Any,  # noqa: ANN401
+    images: Float[Array, "n 299 299 3"],
+    precision: Precision,
+) -> Float[Array, "n 2048"]:
+    pool = average_pool_with_padding
+    network = Inception((_FEATURE,), precision, pool=pool, last_pool=pool)
+    return network.apply({"params": params}, images)[_FEATURE]
+
+
+def _load(weights: str | pathlib.Path) -> tuple[str, Params]:
+    if weights == "untrained":
+        return "untrained", untrained_params()
+    if weights == "auto":
+        raise WeightsUnavailableError(
+            f"torchvision's weights are not fetched: download {URL} and name it, --weights {FILE}; or a dry "
+            "run, whose numbers mean nothing: --weights untrained"
+        )
+    path = pathlib.Path(weights).expanduser()
+    tensors, repeated = read_torch_tensors(path)
+    tensors = {name: tensor for name, tensor in tensors.items() if not _is_for_training(name)}
+    try:
+        check_tensors(tensors, repeated, expected=EXPECTED, network=f"torchvision's {FILE}")
+        return _name(path), fold_params(tensors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _is_for_training(name: str) -> bool:
+    return name.startswith("AuxLogits.") or name.endswith(".num_batches_tracked")
+
+
+def _name(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    known = sha256.startswith(SHA256_START)
+    return f"torchvision's {FILE}" if known else f"unrecognised weights ({path.name})"

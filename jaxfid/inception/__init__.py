@@ -1,1 +1,0 @@
-"""From pixels to features on the device: resize, network, weights."""

@@ -1,0 +1,1 @@
+"""The Frechet distance between Gaussians: value, derivative, error bar, check."""

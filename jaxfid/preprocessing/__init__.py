@@ -1,0 +1,1 @@
+"""What happens to pixels before a network: input rules, resize, value range."""

@@ -1,0 +1,295 @@
+"""A protocol's resize, to 299 pixels for Inception, as two banded matrices: `rows @ image @ cols.T`.
+
+Every protocol's resize is linear and separable. Where an output pixel samples the input is worked
+out on the host, because each tool rounds that in its own way and a compiler is free to fuse the
+operations; the weights around it are one formula, which NumPy and jax.numpy both evaluate. Only the
+band of a matrix is ever made: the zeros beside it would be most of the work.
+
+    host, per axis size (cached)         device, or a decode worker for large photographs
+    axis_positions, batch_positions  ->  resize, or reduce_on_host  ->  normalise
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
+
+from jaxfid.errors import InputError
+from jaxfid.preprocessing.protocol import Protocol
+
+_Floats = Float32[np.ndarray | Array, "..."]
+
+_LARGEST_BLOCK_PX = 32
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class AxisPositions:
+    """Where the output pixels of one axis lie in the input, for one image or a batch.
+
+    The position is `base + fraction`, in pixels, 0 being the centre of the first one: split, so
+    that float32 loses nothing on a side of thousands of pixels.
+
+    Attributes:
+      base: Whole part; -1 where an output pixel lies before the first centre.
+      fraction: The rest, in [0, 1].
+      stretch: Widening of the kernel: max(1, input / output) with antialiasing, else 1.
+      size: Side of the image in pixels, which a canvas may exceed.
+    """
+
+    base: Int32[np.ndarray | Array, "*n out"]
+    fraction: Float32[np.ndarray | Array, "*n out"]
+    stretch: Float32[np.ndarray | Array, "*n"]
+    size: Int32[np.ndarray | Array, "*n"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class BatchPositions:
+    """The positions of a batch, a few kB per image; every leaf leads with the batch axis.
+
+    Attributes:
+      rows: Along the heights.
+      cols: Along the widths.
+    """
+
+    rows: AxisPositions
+    cols: AxisPositions
+
+
+def _tf1_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
+    """Returns `dst * (in / out)`, both operations in float32 (image_resizer_state.h of TF 1)."""
+    scale = np.float32(size / out)
+    return np.minimum(np.arange(out, dtype=np.float32) * scale, np.float32(size - 1))
+
+
+def _half_pixel_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
+    """Returns `scale * (dst + 0.5) - 0.5` as torch's AVX kernels do: fused, rounded once.
+
+    The product and the difference of float32 numbers of these sizes are exact in float64.
+    """
+    scale = np.float32(size / out).astype(np.float64)
+    exact = scale * (np.arange(out) + 0.5) - 0.5
+    return np.clip(exact.astype(np.float32), 0, np.float32(size - 1))
+
+
+def _pillow_centres(size: int, out: int) -> Float64[np.ndarray, "out"]:
+    """Returns Pillow's centres (double, Resample.c), counted from the first pixel's centre."""
+    return (np.arange(out) + 0.5) * (size / out) - 0.5
+
+
+def _triangle(xp: ModuleType, distance: _Floats) -> _Floats:
+    return xp.maximum(1 - xp.abs(distance), 0)
+
+
+def _bicubic(xp: ModuleType, distance: _Floats) -> _Floats:
+    """Returns Keys' cubic with a = -0.5, Pillow's BICUBIC (not the -0.75 of torch and OpenCV).
+
+    Factored, so that float32 cancels nothing near the zeros at 1 and 2.
+    """
+    x = xp.abs(distance)
+    inner = (1 - x) * (1 + x - 1.5 * x * x)
+    outer = 0.5 * (1 - x) * (2 - x) * (2 - x)
+    return xp.where(x < 1, inner, xp.where(x < 2, outer, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """What a resampling is made of: centres, a kernel, zero from `support` on, and what follows."""
+
+    centres: Callable[[int, int], np.ndarray]
+    kernel: Callable[[ModuleType, _Floats], _Floats]
+    support: int
+    antialias: bool = False
+    clip: bool = False
+
+
+_RULES = {
+    "tf1_bilinear": _Rule(_tf1_centres, _triangle, 1),
+    "half_pixel_bilinear": _Rule(_half_pixel_centres, _triangle, 1),
+    "antialiased_bicubic": _Rule(_pillow_centres, _bicubic, 2, antialias=True, clip=True),
+}
+
+
+@functools.lru_cache(maxsize=4096)
+def axis_positions(protocol: Protocol, size: int) -> AxisPositions:
+    """Returns where the output pixels lie on an axis of `size` pixels: read-only NumPy arrays.
+
+    Rounded exactly as the protocol's own tool rounds them.
+
+    Raises:
+      InputError: `size` is below 1.
+    """
+    if size < 1:
+        raise InputError(f"size: expected an image side of 1 pixel or more, found {size}")
+    rule = _RULES[protocol.resampling]
+    centres = rule.centres(size, protocol.size_px)
+    base = np.floor(centres)
+    positions = AxisPositions(
+        base=base.astype(np.int32),
+        fraction=(centres - base).astype(np.float32),
+        stretch=np.array(_stretch(rule, size, protocol.size_px), np.float32),
+        size=np.array(size, np.int32),
+    )
+    for leaf in jax.tree.leaves(positions):
+        leaf.flags.writeable = False
+    return positions
+
+
+def _stretch(rule: _Rule, size: int, out: int) -> float:
+    return max(1.0, size / out) if rule.antialias else 1.0
+
+
+def batch_positions(protocol: Protocol, sizes: Int[np.ndarray, "n 2"]) -> BatchPositions:
+    """Returns the positions of a batch of images, for `resize`: NumPy arrays.
+
+    Args:
+      protocol: Whose rule.
+      sizes: Height and width of each image, in pixels; (1, 1) for padding.
+
+    Raises:
+      InputError: `sizes` is not (n, 2) integers of 1 or more.
+    """
+    sizes = np.asarray(sizes)
+    if sizes.ndim != 2 or sizes.shape[1] != 2 or not np.issubdtype(sizes.dtype, np.integer):
+        raise InputError(
+            f"sizes: expected (n, 2) integers, heights and widths, found {sizes.dtype}{sizes.shape}"
+        )
+    return BatchPositions(*(_gather_positions(protocol, axis) for axis in sizes.T))
+
+
+def _gather_positions(protocol: Protocol, sizes: Int[np.ndarray, "n"]) -> AxisPositions:
+    distinct, where = np.unique(sizes, return_inverse=True)
+    positions = [axis_positions(protocol, int(size)) for size in distinct]
+    return jax.tree.map(lambda *leaves: np.stack(leaves)[where], *positions)
+
+
+def _make_weights(
+    xp: ModuleType,
+    rule: _Rule,
+    positions: AxisPositions,
+    pixels: Int32[np.ndarray | Array, "*n out k"],
+) -> Float32[np.ndarray | Array, "*n out k"]:
+    """Returns the float32 weight of each of `pixels` in each output pixel; a row sums to 1.
+
+    Pixels outside the image weigh nothing. Offsets from `base` are exact, so that nothing cancels
+    far from the origin.
+    """
+    offsets = (pixels - positions.base[..., None]).astype(np.float32)
+    distances = (offsets - positions.fraction[..., None]) / positions.stretch[..., None, None]
+    inside = (pixels >= 0) & (pixels < positions.size[..., None, None])
+    weights = xp.where(inside, rule.kernel(xp, distances), 0)
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def resize(
+    images: UInt8[Array, "n side_h side_w 3"] | Float32[Array, "n side_h side_w 3"],
+    positions: BatchPositions,
+    protocol: Protocol,
+) -> Float32[Array, "n out out 3"]:
+    """Returns the images at the protocol's size, in 0..255, not rounded; those of that size unchanged.
+
+    To be jitted, with `protocol` static. Sizes and positions are traced, so that one compiled shape
+    serves every size that fits its canvas. Full float32 on every backend.
+
+    Args:
+      images: In 0..255, each in the top-left corner of a finite canvas, which it may fill.
+      positions: From `batch_positions` for the sizes of these images.
+      protocol: The one that the positions were made for.
+
+    Raises:
+      InputError: `images` has another shape or type, or `positions` are of another number of them.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
+        raise InputError(
+            "images: expected (n, height, width, 3) of uint8 or float32 in 0..255, "
+            f"found {images.dtype}{images.shape}"
+        )
+    n, side_h, side_w, _ = images.shape
+    if positions.rows.size.shape != (n,):
+        raise InputError(
+            f"positions: expected those of {n} images, found {positions.rows.size.shape}; "
+            "make them with batch_positions(protocol, sizes), a row of sizes per image"
+        )
+    rule, out = _RULES[protocol.resampling], protocol.size_px
+    tall = _resize_rows(images.reshape(n, side_h, side_w * 3), rule, positions.rows)
+    turned = tall.reshape(n, out, side_w, 3).swapaxes(1, 2)
+    flat = turned.reshape(n, side_w, out * 3)
+    resized = _resize_rows(flat, rule, positions.cols)
+    resized = resized.reshape(n, out, out, 3).swapaxes(1, 2)
+    return jnp.clip(resized, 0, 255) if rule.clip else resized
+
+
+def _resize_rows(
+    images: Float32[Array, "n side m"] | UInt8[Array, "n side m"],
+    rule: _Rule,
+    positions: AxisPositions,
+) -> Float32[Array, "n out m"]:
+    """Returns weighted sums of rows, in blocks that share the window of rows they can reach."""
+    n, side, m = images.shape
+    out = positions.base.shape[1]
+    block = _block_px(out)
+    # The stretch of the canvas, which is the largest.
+    reach = math.ceil(rule.support * _stretch(rule, side, out))
+    window = min(side, math.ceil((block - 1) * side / out) + 2 * reach)
+    starts = jnp.clip(positions.base[:, ::block] - reach + 1, 0, side - window)
+    pixels = starts[..., None] + jnp.arange(window, dtype=jnp.int32)
+    weights = _make_weights(jnp, rule, positions, jnp.repeat(pixels, block, axis=1))
+    take_window = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=window)
+    windows = jax.vmap(jax.vmap(take_window, in_axes=(None, 0)))(images, starts)
+    resized = jnp.einsum(
+        "nbyk,nbkm->nbym",
+        weights.reshape(n, out // block, block, window),
+        windows.astype(jnp.float32),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return resized.reshape(n, out, m)
+
+
+def _block_px(out: int) -> int:
+    """Output pixels that share a window of the input, so that no block is ragged: 23 of 299."""
+    return max(px for px in range(1, _LARGEST_BLOCK_PX + 1) if out % px == 0)
+
+
+def normalise(
+    images: Float32[Array, "n out out 3"], protocol: Protocol
+) -> Float32[Array, "n out out 3"]:
+    """Returns the network's input, about -1..1, from resized images in 0..255."""
+    shift, divisor = np.float32(protocol.shift), np.float32(protocol.divisor)
+    return (images - shift) / divisor
+
+
+def reduce_on_host(
+    image: UInt8[np.ndarray, "h w 3"], protocol: Protocol
+) -> Float32[np.ndarray, "out out 3"]:
+    """Returns one image at the protocol's size in 0..255, as `resize` does, in NumPy: for large photographs.
+
+    Safe to call from many threads. `resize` passes the result unchanged, so that it may share a
+    batch with images that are yet to be resized.
+    """
+    height, width, _ = image.shape
+    rows, cols = axis_positions(protocol, height), axis_positions(protocol, width)
+    rule = _RULES[protocol.resampling]
+    resized = _reduce_first_axis(_reduce_first_axis(image, rule, rows).swapaxes(0, 1), rule, cols)
+    resized = resized.swapaxes(0, 1)
+    return np.ascontiguousarray(resized.clip(0, 255) if rule.clip else resized)
+
+
+def _reduce_first_axis(
+    image: np.ndarray, rule: _Rule, positions: AxisPositions
+) -> Float32[np.ndarray, "out ..."]:
+    reach = math.ceil(rule.support * float(positions.stretch))
+    pixels = positions.base[:, None] + np.arange(1 - reach, reach + 1, dtype=np.int32)
+    weights = _make_weights(np, rule, positions, pixels)
+    pixels = pixels.clip(0, positions.size - 1)  # those outside weigh nothing
+    flat = image.reshape(len(image), -1)
+    # A row at a time, so that no float32 copy of the photograph is made; einsum and not `@`, whose
+    # own threads fight those of the decode workers (measured: ten times slower on a busy machine).
+    reduced = [np.einsum("k,km->m", w, flat[p]) for w, p in zip(weights, pixels, strict=True)]
+    return np.stack(reduced).reshape(-1, *image.shape[1:])

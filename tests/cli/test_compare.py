@@ -1,0 +1,152 @@
+"""The command `compare`, from its options to its table."""
+
+import argparse
+import csv
+import importlib.util
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from jaxfid.cli import main
+from jaxfid.cli.compare import add_compare, run_compare
+from jaxfid.errors import InputError
+from tests.commands import latest_snapshot, run_jaxfid
+
+SAMPLER = """
+import jax, numpy as np
+
+def make_sample(path):
+    level = float(path.read_text())
+    def sample(key, n):
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        return rng.random((n, 12, 12, 3), np.float32) * (2 - 2 * level) - 1
+    return sample
+"""
+OPTIONS = (
+    "--sampler", "drawing_module:make_sample", "--value-range=-1..1", "--chunk-size", "16",
+    "--weights", "untrained", "--dims", "64", "--batch-size", "16", "--blocks", "4",
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A reference, checkpoints of which the second cannot be sampled, and a sampler."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
+    np.save(tmp_path / "reference.npy", images)
+    (tmp_path / "drawing_module.py").write_text(SAMPLER)
+    (tmp_path / "checkpoints").mkdir()
+    for step, level in ((1, 0.5), (2, "nan"), (3, 0.0)):
+        (tmp_path / f"checkpoints/step{step}.msgpack").write_text(str(level))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_table_on_stdout_and_talk_on_stderr(folder):
+    arguments = ("compare", "reference.npy", *OPTIONS, "--num-images", "96", "--out", "run")
+    done = run_jaxfid(*arguments, "--checkpoints", "checkpoints", "--tensorboard", "events")
+    assert done.returncode == 1  # of the second there is no score
+    assert "jaxfid: error: step2.msgpack: the sampler gave NaN" in done.stderr
+    assert done.stderr.count("not the official weights") == 1
+    assert "step1.msgpack: fid " in done.stderr
+    head, *rows = (line.split() for line in done.stdout.splitlines())
+    assert head == ["checkpoint", "step", "FID", "FID", "-", "best"]
+    assert [row[:2] for row in rows] == [[f"step{s}.msgpack", str(s)] for s in (1, 2, 3)]
+    assert rows[1][2:] == ["none"]
+    assert rows[2][-1] == "best"
+    table = read_csv(folder / "run")
+    assert rows[0][2] == f"{float(table[0]['fid']):.6g}"
+    assert [row["fid_conclusive"] for row in table] == ["True", "", ""]
+    scalars = read_scalars(folder / "events")
+    assert scalars["jaxfid/fid"] == {
+        step: pytest.approx(float(table[step - 1]["fid"]), rel=1e-6) for step in (1, 3)
+    }
+    assert scalars["jaxfid/fid_stderr"].keys() == {1, 3}
+    # Once more: nothing is left to do but the one that failed, which is as it was.
+    (folder / "checkpoints/step2.msgpack").write_text("0.2")
+    done = run_jaxfid(*arguments, "--checkpoints", "checkpoints")
+    assert done.returncode == 0, done.stderr
+    assert "step2.msgpack: fid" in done.stderr
+    assert "step1.msgpack: fid" not in done.stderr
+
+
+def read_csv(run):
+    return list(csv.DictReader((run / "results.csv").read_text().splitlines()))
+
+
+def read_scalars(folder):
+    """TensorBoard's scalars by name and step, read from its event files."""
+    scalars = {}
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + length])
+            for value in event.summary.value:
+                scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+            data = data[16 + length :]
+    return scalars
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected either --checkpoints with --sampler, or --samples"),
+        (("--checkpoints", "c", "--samples", "s"), "expected either --checkpoints"),
+        (("--checkpoints", "c"), "sampler: expected module:function beside --checkpoints"),
+        (
+            ("--samples", "s", "--num-images", "9", "--watch"),
+            "--num-images, --watch: these are for",
+        ),
+        (
+            ("--checkpoints", "c", "--sampler", "m:f", "--limit", "3"),
+            "expected --num-images beside",
+        ),
+        (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
+        (("--samples", "s", "--distributed"), "compare runs as one process"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message):
+    parser = argparse.ArgumentParser()
+    add_compare(parser)
+    with pytest.raises(InputError, match=message):
+        run_compare(parser.parse_args(["reference", "--out", "run", *arguments]))
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["compare", "r", "--samples", "s", "--out", "o", "--tensorboard", "t"]) == 2
+    assert "pip install 'jaxfid[tensorboard]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_run_killed_again_and_again_gives_the_values_of_a_whole_one(folder):
+    (folder / "checkpoints/step2.msgpack").write_text("0.2")
+    arguments = [
+        "compare", "reference.npy", *OPTIONS, "--num-images", "400", "--checkpoints",
+        "checkpoints", "--resume-every", "0", "--compile-cache", str(folder / "compiled"),
+    ]  # fmt: skip
+    whole = run_jaxfid(*arguments, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    draw, alive = random.Random(0), []
+    for _ in range(5):
+        before = latest_snapshot(folder / "run/progress")
+        command = [sys.executable, "-m", "jaxfid", *arguments, "--out", "run"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and latest_snapshot(folder / "run/progress") == before:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 1))
+            alive.append(process.poll() is None)
+            process.kill()
+    assert sum(alive) > 2
+    resumed = run_jaxfid(*arguments, "--out", "run")
+    assert resumed.returncode == 0, resumed.stderr
+    runs = [read_csv(folder / name) for name in ("run", "whole")]
+    for killed, undisturbed in zip(*runs, strict=True):
+        assert killed.keys() == undisturbed.keys()
+        for name in ("fid", "fid_stderr"):  # their sums were added up in another order
+            assert float(killed[name]) == pytest.approx(float(undisturbed[name]), rel=1e-9)

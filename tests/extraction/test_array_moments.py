@@ -1,0 +1,272 @@
+"""Laws of sums over device arrays: inside any program, in any parts, they are those of the pass."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxfid.errors import InputError
+from jaxfid.extraction.accumulators import make_moments
+from jaxfid.extraction.array_moments import make_array_moments
+from jaxfid.extraction.devices import local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.images.batches import Batches
+from jaxfid.images.sources import open_source
+from jaxfid.preprocessing.protocol import Protocol
+
+WIDTH, BLOCKS, SIZE_PX = 6, 3, 8
+IMAGES = np.random.default_rng(0).integers(0, 256, (32, 20, 24, 3), dtype=np.uint8)
+
+
+def make_extractor(shapes: list | None = None) -> Extractor:
+    """A small nonlinear network over images of 8 pixels, which notes the shapes it is traced for."""
+    protocol = Protocol("small_8", "tf1_bilinear", 128.0, 128.0, "for tests", SIZE_PX)
+    kernel = np.random.default_rng(1).standard_normal((SIZE_PX * SIZE_PX * 3, WIDTH))
+
+    def apply(params, images):
+        if shapes is not None:
+            shapes.append(images.shape)
+        flat = images.reshape(len(images), -1)
+        return {"small": jnp.tanh(jnp.matmul(flat, params, precision="highest") / 10)}
+
+    return Extractor("small", protocol, {"small": WIDTH}, kernel.astype(np.float32), apply)
+
+
+@functools.cache
+def make(num_blocks=1, **options):
+    return make_array_moments(make_extractor(), "small", num_blocks=num_blocks, **options)
+
+
+@functools.cache
+def expected():
+    """What the pass over decoded images keeps of the same ones."""
+    mesh = local_mesh(1)
+    moments = make_moments("small", WIDTH, mesh, num_blocks=BLOCKS)
+    batches = Batches(open_source(IMAGES), batch_size=8, num_workers=0, reduce=lambda image: image)
+    run_pass(FeaturePass(make_extractor(), mesh), batches, [moments])
+    return moments.moments()
+
+
+def check(state):
+    """Of as many blocks as there are in the pass, or of one and leading axes of devices."""
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype(np.float64)}
+    a, b = (jax.tree.map(np.asarray, s) for s in (state, expected()))
+    if a.count.shape != b.count.shape:
+        while a.count.ndim:
+            a = a.total_over(0)
+        b = b.total_over(0)
+    np.testing.assert_array_equal(a.count, b.count)
+    # Features below 1 in float32: the programs round the network differently, not the sums.
+    np.testing.assert_allclose(a.total, b.total, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(a.outer, b.outer, rtol=1e-6, atol=1e-5)
+
+
+def add(sums, state, images, mask=None):
+    return sums.update(state, sums.features(images), mask)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_any_partition(wrap):
+    sums, step = make(BLOCKS), wrap(add)
+    state = sums.init()
+    for images in np.split(IMAGES, [1, 13]):
+        state = step(sums, state, jnp.asarray(images))
+    check(state)
+
+
+def test_scan_and_init_inside():
+    @jax.jit
+    def run(sums, images):
+        return jax.lax.scan(lambda s, x: (add(sums, s, x), None), sums.init(), images)[0]
+
+    check(run(make(BLOCKS), IMAGES.reshape(4, 8, 20, 24, 3)))
+
+
+def test_closed_over():
+    sums = make()
+    check(jax.jit(lambda images: add(sums, sums.init(), images))(IMAGES))
+
+
+def test_where_x64_is_enabled():
+    sums = make()
+    with jax.enable_x64(True):
+        check(jax.jit(add)(sums, sums.init(), jnp.asarray(IMAGES)))
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_images_on_several_devices(axis_type, wrap):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(axis_type,), devices=jax.devices()[:4])
+    sums = jax.device_put(make(), NamedSharding(mesh, P()))
+    images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
+    state = jax.device_put(sums.init(), NamedSharding(mesh, P()))
+    check(wrap(add)(sums, state, images))
+
+
+def test_no_image_goes_to_another_device():
+    mesh = local_mesh(8)
+    sums = jax.device_put(make(), NamedSharding(mesh, P()))
+    images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
+    program = jax.jit(lambda sums, images: sums.features(images)).lower(sums, images).compile()
+    assert program.output_shardings.spec == P("data")
+    assert not re.findall("all-|collective-", program.as_text())
+
+
+def test_shard_map():
+    mesh = local_mesh(8)
+
+    @jax.jit
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
+    def run(sums, images):
+        return jax.lax.psum(add(sums, sums.init(), images), "data")
+
+    check(run(make(), IMAGES))
+
+
+def test_shard_map_with_a_state_per_device():
+    mesh = local_mesh(8)
+    sums = make()
+    specs = (P(), P("data"), P("data"))
+
+    @jax.jit
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=specs, out_specs=P("data"))
+    def step(sums, states, images):
+        state = add(sums, jax.tree.map(lambda leaf: leaf[0], states), images)
+        return jax.tree.map(lambda leaf: leaf[None], state)
+
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), sums.init())
+    states = step(sums, states, IMAGES[:16])
+    check(step(sums, states, IMAGES[16:]))
+
+
+def test_pmap():
+    sums = make()
+    states = jax.pmap(lambda _: sums.init())(jnp.arange(8))
+    step = jax.pmap(add, in_axes=(None, 0, 0))
+    check(step(sums, states, IMAGES.reshape(8, 4, 20, 24, 3)))
+
+
+def test_rows_that_are_masked_count_for_nothing_and_shift_no_block():
+    sums = make(BLOCKS)
+    mask = np.ones(40, bool)
+    mask[[0, 3, 4, 11, 20, 21, 38, 39]] = False
+    images = np.full((40, 20, 24, 3), 77, np.uint8)
+    images[mask] = IMAGES
+    state = sums.init()
+    for rows in (slice(0, 19), slice(19, 40)):
+        state = jax.jit(add)(sums, state, images[rows], mask[rows])
+    check(state)
+
+
+def test_states_merge_and_go_through_a_file(tmp_path):
+    sums = make(BLOCKS)
+    a = add(sums, sums.init(), jnp.asarray(IMAGES[:20]))
+    b = add(sums, sums.init(), jnp.asarray(IMAGES[20:]))
+    # Each began to deal with the first block, so that blocks differ, and their sum does not.
+    check((a + b).total_over(0))
+    np.savez(tmp_path / "state.npz", count=a.count, total=a.total, outer=a.outer)
+    with np.load(tmp_path / "state.npz") as file:
+        loaded = type(a)(**file)
+    check(jax.jit(add)(sums, sums.init() + loaded, IMAGES[20:]))
+    with pytest.raises(InputError, match=r"state: expected float64, found float32"):
+        jax.jit(add)(sums, loaded, IMAGES[20:])
+
+
+def test_sums_on_the_host():
+    sums = make(BLOCKS, sums="host")
+    features = jax.jit(lambda sums, images: sums.features(images))
+    state = sums.init()
+    for images in (IMAGES[:20], IMAGES[20:]):
+        state = sums.update(state, features(sums, images))
+    assert isinstance(state.outer, np.ndarray)
+    check(state)
+    with pytest.raises(InputError, match="no compiled function can update them"):
+        jax.jit(add)(sums, state, IMAGES)
+
+
+@pytest.mark.parametrize(("devices", "batch_size"), [(1, 5), (8, 8)])
+def test_few_images_at_a_time(devices, batch_size):
+    shapes = []
+    sums = make_array_moments(make_extractor(shapes), "small")
+    sums.extract._batch_size = batch_size  # which a CPU would not follow
+    mesh = local_mesh(devices)
+    images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
+    check(add(sums, sums.init(), images))
+    assert shapes == [(shapes[0][0], SIZE_PX, SIZE_PX, 3)]
+    assert shapes[0][0] <= batch_size
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_nothing_compiles_twice(wrap):
+    shapes = []
+    sums = make_array_moments(make_extractor(shapes), "small")
+    step = wrap(add)
+    state = sums.init()
+    for _ in range(3):
+        state = step(sums, state, jnp.asarray(IMAGES))
+    assert len(shapes) == 1
+    np.testing.assert_array_equal(state.count, [3 * len(IMAGES)])
+
+
+def test_nan_does_not_pass_for_a_pixel():
+    images = jnp.zeros((2, 20, 24, 3)).at[1, 3, 3, 0].set(jnp.nan)
+    features = make(value_range=(-1, 1)).features(images)
+    assert np.isfinite(features[0]).all()
+    assert np.isnan(features[1]).any()
+
+
+def test_the_gradient_is_that_of_the_values_before_they_were_rounded():
+    images = jnp.asarray(IMAGES[:2], jnp.float32) / 255
+    sums = [make(value_range=(0, 1), quantize=quantize) for quantize in (False, True)]
+    exact, rounded = (jax.grad(lambda x, s=s: s.features(x).sum())(images) for s in sums)
+    assert np.abs(exact).max() > 0.01
+    # The images are whole pixels up to rounding, so both gradients are taken at the same place.
+    np.testing.assert_allclose(rounded, exact, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value_range", "values"),
+    [
+        ((0, 255), IMAGES.astype(np.float32)),
+        ((0, 1), IMAGES / np.float32(255)),
+        ((-1, 1), IMAGES / np.float32(127.5) - 1),
+    ],
+)
+def test_floating_images_are_rounded_to_the_pixels_they_stand_for(value_range, values):
+    rng = np.random.default_rng(3)
+    noise = rng.uniform(-0.4, 0.4, IMAGES.shape) * (value_range[1] - value_range[0]) / 255
+    check(
+        add(make(value_range=value_range), make().init(), jnp.asarray(values + noise, jnp.float32))
+    )
+
+
+def test_without_rounding_values_pass_as_they_are():
+    sums = [make(value_range=(0, 255), quantize=q) for q in (False, True)]
+    values = jnp.asarray(IMAGES[:4].clip(1, 254) + 0.3, jnp.float32)
+    exact, rounded = (s.features(values) for s in sums)
+    np.testing.assert_allclose(rounded, make().features(IMAGES[:4].clip(1, 254)), atol=1e-6)
+    assert np.abs(exact - rounded).max() > 1e-4
+
+
+def test_wrong_arguments_are_named():
+    sums = make(BLOCKS)
+    state = sums.init()
+    with pytest.raises(InputError, match="images: float32 could be in any range"):
+        sums.features(jnp.zeros((2, 8, 8, 3)))
+    with pytest.raises(InputError, match="images: expected uint8 or floating point, found int32"):
+        sums.features(jnp.zeros((2, 8, 8, 3), int))
+    with pytest.raises(
+        InputError, match=r"images: expected \(n, height, width, 3\), found \(2, 3, 8"
+    ):
+        sums.features(jnp.zeros((2, 3, 8, 8), jnp.uint8))
+    features = sums.features(IMAGES)
+    with pytest.raises(InputError, match=r"mask: expected shape \(32,\), found \(31,\)"):
+        sums.update(state, features, np.ones(31, bool))
+    with pytest.raises(InputError, match="state: expected sums of 6 features in 3 blocks"):
+        sums.update(state[0], features)

@@ -1,0 +1,169 @@
+"""Laws of the pass: partition, devices, batch size and padding change nothing, and nothing compiles twice."""
+
+import itertools
+import unittest.mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxfid.errors import InputError
+from jaxfid.extraction.accumulators import (
+    DeviceMoments,
+    FeatureStore,
+    HostMoments,
+    keeps_sums_on_host,
+    make_moments,
+)
+from jaxfid.extraction.devices import local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.images.batches import Batches
+from jaxfid.images.sources import open_source
+from jaxfid.preprocessing.protocol import LEGACY_TENSORFLOW
+
+WIDTH = 6
+
+
+def make_extractor(traces: list | None = None) -> Extractor:
+    """A small nonlinear network over 299-pixel images."""
+    rng = np.random.default_rng(1)
+    params = rng.standard_normal((3 * 13 * 13, WIDTH)).astype(np.float32)
+
+    def apply(params, images):
+        if traces is not None:
+            traces.append(images.shape)
+        small = images[:, ::23, ::23].reshape(len(images), -1)
+        return {"small": jnp.tanh(jnp.matmul(small, params, precision="highest") / 10)}
+
+    return Extractor("small", LEGACY_TENSORFLOW, {"small": WIDTH}, params, apply)
+
+
+def make_images(count: int, sides=(20, 40)) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = [(*rng.integers(*sides, 2), 3) for _ in range(count)]
+    return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+
+
+def run(images, *, devices=1, batch_size=8, workers=0, blocks=1, sums="device"):
+    mesh = local_mesh(devices)
+    feature_pass = FeaturePass(make_extractor(), mesh)
+    moments = make_moments("small", WIDTH, mesh, num_blocks=blocks, sums=sums)
+    store = FeatureStore("small")
+    batches = Batches(
+        open_source(images),
+        batch_size=batch_size,
+        num_workers=workers,
+        reduce=lambda image: np.zeros((299, 299, 3), np.float32),
+    )
+    done = []
+    run_pass(feature_pass, batches, [moments, store], advance=done.append)
+    assert sum(done) == len(images)
+    return moments.moments(), store.features()
+
+
+def test_moments_are_those_of_the_features():
+    moments, features = run(make_images(19))
+    rows = features.astype(np.float64)
+    assert moments.count[0] == 19
+    # float64 sums of a few numbers near 1
+    np.testing.assert_allclose(moments.total[0], rows.sum(0), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(moments.outer[0], rows.T @ rows, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(moments[0].cov(), np.cov(rows.T), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(moments[0].mean(), rows.mean(0), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch_size", "workers"),
+    list(itertools.product((1, 2, 8), (8, 64), (0, 2))),
+)
+def test_devices_batch_size_and_workers_change_nothing(devices, batch_size, workers):
+    images = make_images(21)
+    expected, features = run(images)
+    moments, again = run(images, devices=devices, batch_size=batch_size, workers=workers)
+    np.testing.assert_allclose(again, features, rtol=0, atol=1e-6)  # float32 of values below 1
+    np.testing.assert_allclose(moments.outer, expected.outer, rtol=1e-6, atol=1e-6)
+    assert moments.count == expected.count
+
+
+def test_blocks_depend_on_the_index_alone_and_add_up_to_the_whole():
+    images = make_images(21)
+    whole, features = run(images)
+    for devices, batch_size in ((1, 8), (2, 8), (8, 16)):
+        blocks, _ = run(images, devices=devices, batch_size=batch_size, blocks=4)
+        np.testing.assert_array_equal(blocks.count, [6, 5, 5, 5])
+        for block in range(4):
+            rows = features[block::4].astype(np.float64)
+            np.testing.assert_allclose(blocks.outer[block], rows.T @ rows, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(blocks.total_over().outer, whole.outer[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("devices", "blocks"), [(1, 1), (2, 1), (8, 4)])
+def test_sums_on_the_host_are_those_on_the_devices(devices, blocks, monkeypatch):
+    # So few rows that some are summed before all have come, and not at the end of a batch of a block.
+    monkeypatch.setattr("jaxfid.extraction.accumulators.ROWS_PER_UPDATE", 3)
+    images = make_images(45)
+    expected, _ = run(images, devices=devices, blocks=blocks)
+    moments, _ = run(images, devices=devices, blocks=blocks, sums="host")
+    np.testing.assert_array_equal(moments.count, expected.count)
+    # The same features; two orders of adding 45 products below 1 in float64.
+    np.testing.assert_allclose(moments.total, expected.total, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(moments.outer, expected.outer, rtol=1e-12, atol=1e-12)
+
+
+def test_sums_on_the_host_may_be_read_and_go_on():
+    (batch,) = Batches(
+        open_source(make_images(3)), batch_size=4, num_workers=0, reduce=lambda image: image
+    )
+    rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [jnp.nan, jnp.inf]], jnp.float32)
+    moments = HostMoments("small", 2)
+    moments.add({"small": rows}, batch)
+    first = moments.moments()
+    moments.add({"small": rows}, batch)
+    np.testing.assert_array_equal(first.total, [[9.0, 12.0]])
+    np.testing.assert_array_equal(moments.moments().total, [[18.0, 24.0]])
+
+
+def test_where_sums_are_kept():
+    mesh = local_mesh(2)
+    assert isinstance(make_moments("small", 2, mesh), DeviceMoments)
+    assert isinstance(make_moments("small", 2, mesh, sums="host"), HostMoments)
+    tpu = unittest.mock.Mock(devices=np.array([unittest.mock.Mock(platform="tpu")]))
+    assert keeps_sums_on_host("auto", tpu)
+    with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* choose auto or host"):
+        keeps_sums_on_host("device", tpu)
+
+
+def test_a_ragged_last_batch_and_mixed_sizes_compile_nothing_more():
+    traces: list = []
+    extractor = make_extractor(traces)
+    mesh = local_mesh(2)
+    feature_pass = FeaturePass(extractor, mesh)
+    images = make_images(21, sides=(5, 100))
+    for count in (8, 21):
+        moments = DeviceMoments("small", WIDTH, mesh)
+        batches = Batches(
+            open_source(images[:count]), batch_size=8, num_workers=0, reduce=lambda image: image
+        )
+        run_pass(feature_pass, batches, [moments])
+        assert moments.moments().count == count
+    assert len(traces) == 1
+
+
+def test_what_padding_holds_counts_for_nothing():
+    moments = DeviceMoments("small", 2, local_mesh(2))
+    (batch,) = Batches(
+        open_source(make_images(3)), batch_size=4, num_workers=0, reduce=lambda image: image
+    )
+    rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [jnp.nan, jnp.inf]], jnp.float32)
+    sharding = jax.sharding.NamedSharding(local_mesh(2), jax.sharding.PartitionSpec("data"))
+    moments.add({"small": jax.device_put(rows, sharding)}, batch)
+    result = moments.moments()
+    assert result.count == 3
+    np.testing.assert_array_equal(result.total, [[9.0, 12.0]])
+
+
+def test_too_many_devices_are_refused():
+    with pytest.raises(InputError, match="devices: expected 1 to 8 or all, found 9"):
+        local_mesh(9)
