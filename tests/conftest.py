@@ -11,6 +11,10 @@ if made_here:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="jaxfid-tests-")
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+
+# Every shape and type in a signature of jaxfid is checked at each call of the tests.
+jaxtyping.install_import_hook("jaxfid", "beartype.beartype")
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

@@ -24,6 +24,7 @@ Features = dict[str, Array]
 """Feature vectors by name, each `(rows, width)` float32, cut over the devices by row."""
 
 
+@typing.runtime_checkable
 class Accumulator(typing.Protocol):
     """Something that keeps what it needs of each batch's features."""
 

@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,7 @@ LARGEST_SHARE = 0.05
 Arrays = Mapping[str, np.ndarray]
 
 
+@runtime_checkable
 class Keeper(Protocol):
     """An accumulator that can be written down and go on from what was written."""
 

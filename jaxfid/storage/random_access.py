@@ -14,6 +14,7 @@ _KEPT_BLOCKS = 3
 _INPUT_BYTES = 1 << 16
 
 
+@typing.runtime_checkable
 class Reader(typing.Protocol):
     """Gives bytes by offset."""
 

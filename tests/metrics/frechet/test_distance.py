@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.metrics import frechet, gaussian_factor
+from jaxfid.metrics.frechet import distance as frechet
+from jaxfid.metrics.frechet import factor as gaussian_factor
 from jaxfid.metrics.frechet.distance import (
     frechet_distance,
     frechet_distance_from_features,

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 
 from jaxfid.errors import InputError
-from jaxfid.metrics import fid_infinity as module
+from jaxfid.metrics.frechet import infinity as module
 from jaxfid.metrics.frechet.distance import frechet_distance, prepare_reference
 from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
 from tests.metrics.features import load_expected, make_infinity_features
