@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxfid.errors import InputError, WeightsUnavailableError
-from jaxfid.extractors.feature_network import FeatureNetwork
 from jaxfid.extractors.inception.checkpoint import draw_kernel
+from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.protocol import Protocol
 
 PROTOCOL = Protocol(
@@ -30,7 +30,7 @@ _WIDTH = 2048
 _PRODUCTS = {"float32": "highest", "tensorfloat32": "high"}
 
 
-def make_keras_network(weights: str | pathlib.Path, precision: str) -> FeatureNetwork:
+def make_keras_network(weights: str | pathlib.Path, precision: str) -> Extractor:
     """Returns Keras's network without its top, averaged over space: 2048 features.
 
     Args:
@@ -59,7 +59,7 @@ def make_keras_network(weights: str | pathlib.Path, precision: str) -> FeatureNe
             )
         return features
 
-    return FeatureNetwork(
+    return Extractor(
         name="keras",
         protocol=PROTOCOL,
         width=_WIDTH,
@@ -67,6 +67,7 @@ def make_keras_network(weights: str | pathlib.Path, precision: str) -> FeatureNe
         apply=extract,
         weights_name=name,
         precision=precision,
+        is_own=False,
     )
 
 

@@ -1,64 +1,194 @@
-"""Networks that may take the place of the FID's, by name."""
+"""Every network that jaxfid knows, by name, and how a user's own is loaded."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jaxfid.errors import InputError
-from jaxfid.extractors.feature_network import FeatureNetwork
+from jaxfid.extractors.inception.extractor import make_inception_extractor
+from jaxfid.extractors.inception.model import FEATURE_WIDTHS
+from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.keras import make_keras_network
 from jaxfid.extractors.named_function import load_function
 from jaxfid.extractors.precision import get_precision
 from jaxfid.extractors.torchvision import make_torchvision_network
+from jaxfid.extractors.weights import load_weights
+from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
 
-MakeNetwork = Callable[[str | Path, str], FeatureNetwork]
-"""From weights (`auto`, `untrained` or a path) and the name of a precision to a network."""
-
-NETWORKS: Mapping[str, MakeNetwork] = {
-    "keras": make_keras_network,
-    "torchvision": make_torchvision_network,
-}
-"""Networks that jaxfid knows itself."""
+Weights = str | Path
 
 
-def load_network(
-    extractor: str | FeatureNetwork, *, weights: str | Path, precision: str
-) -> FeatureNetwork:
-    """Returns the network that is meant, with its weights.
+@dataclasses.dataclass(frozen=True)
+class LoadOptions:
+    """What a network is loaded with.
 
-    Args:
-      extractor: A name out of `NETWORKS`; `module:function`, a user's function without arguments that
-        returns a `FeatureNetwork`; or one of those itself.
-      weights: Of a network of `NETWORKS`; any other brings its own, and "auto" stands for them.
-      precision: Likewise.
-
-    Raises:
-      InputError: There is no such network, its function returns something else, or weights or a precision
-        were chosen for a network that brings its own.
+    Attributes:
+      weights: "auto", "untrained" or a path.
+      precision: Name of how products are taken.
+      protocol: The input rule; None for the network's own.
+      features: Names of the features that are needed, the default one first; empty for all.
     """
-    if isinstance(extractor, str) and extractor in NETWORKS:
-        get_precision(precision)
-        return NETWORKS[extractor](weights, precision)
-    if isinstance(extractor, str) and ":" not in extractor:
-        known = ", ".join([*NETWORKS, "module:function"])
-        raise InputError(f"extractor: expected one of {known}, found {extractor!r}")
-    network = extractor
-    if isinstance(extractor, str):
-        network = load_function(extractor, argument="extractor")()
-    if not isinstance(network, FeatureNetwork):
-        kind = type(network).__name__
+
+    weights: Weights = "auto"
+    precision: str = "float32"
+    protocol: Protocol | None = None
+    features: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractorSpec:
+    """A network that jaxfid knows.
+
+    Attributes:
+      name: What `--extractor` calls it.
+      load: Loads the weights and returns the network.
+      features: Width of every feature by name; the first is the default.
+      protocols: Names of the input rules that may be chosen for it, the default first. Empty where the
+        network brings its own.
+    """
+
+    name: str
+    load: Callable[[LoadOptions], Extractor]
+    features: Mapping[str, int]
+    protocols: Sequence[str] = ()
+
+
+def _load_inception(options: LoadOptions) -> Extractor:
+    return make_inception_extractor(
+        load_weights(options.weights),
+        options.protocol or DEFAULT_PROTOCOL,
+        features=options.features or ("2048",),
+        precision=options.precision,
+    )
+
+
+EXTRACTORS: dict[str, ExtractorSpec] = {
+    spec.name: spec
+    for spec in (
+        ExtractorSpec(
+            INCEPTION,
+            _load_inception,
+            {"2048": 2048, **FEATURE_WIDTHS},
+            protocols=tuple(PROTOCOLS),
+        ),
+        ExtractorSpec(
+            "torchvision",
+            lambda options: make_torchvision_network(options.weights, options.precision),
+            {"2048": 2048},
+        ),
+        ExtractorSpec(
+            "keras",
+            lambda options: make_keras_network(options.weights, options.precision),
+            {"2048": 2048},
+        ),
+    )
+}
+"""One row for each network."""
+
+
+class ChosenExtractor:
+    """A network that was chosen; its weights are loaded when its images are seen, and not before.
+
+    Attributes:
+      name: Its name.
+      chosen: The feature that the Frechet distance is of.
+      default: Its own default feature, which all other metrics are of.
+      widths: Width of every feature by name.
+    """
+
+    def __init__(
+        self, extractor: str | Extractor, options: LoadOptions, *, dims: int = 2048
+    ) -> None:
+        """Finds the network; a user's own is made by its function, so that its name is known.
+
+        Args:
+          extractor: A name out of `EXTRACTORS`; `module:function`, a user's function without arguments that
+            returns an `Extractor`; or one of those itself.
+          options: What to load it with.
+          dims: Which of Inception's features the Frechet distance is of.
+
+        Raises:
+          InputError: There is no such network, its function returns something else, what it gives is not
+            what it declares, or something was chosen that it brings itself.
+        """
+        self._options = options
+        self._spec: ExtractorSpec | None = None
+        self._network: Extractor | None = None
+        if isinstance(extractor, str) and extractor in EXTRACTORS:
+            self._spec = EXTRACTORS[extractor]
+            _check_known(self._spec, options)
+            self.name, self.widths = extractor, self._spec.features
+        else:
+            network = _call_named(extractor) if isinstance(extractor, str) else extractor
+            _refuse_choices(network, options)
+            network.check()
+            self._network = network
+            self.name, self.widths = network.name, network.widths
+        self.default = next(iter(self.widths))
+        self.chosen = str(dims) if self.name == INCEPTION else self.default
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are there already."""
+        return self._network is not None
+
+    def load(self, features: Sequence[str] = ()) -> Extractor:
+        """Returns the network with its weights, the same one at every call.
+
+        Args:
+          features: What is needed of it; the first call decides.
+
+        Raises:
+          InputError: The weights are not those of the network.
+          WeightsUnavailableError: The weights are neither here nor to be fetched.
+        """
+        if self._network is None:
+            assert self._spec is not None  # one of the two was set at the start
+            wanted = (self.chosen, *(f for f in features if f != self.chosen))
+            self._network = self._spec.load(dataclasses.replace(self._options, features=wanted))
+        return self._network
+
+
+def load_extractor(extractor: str | Extractor, options: LoadOptions | None = None) -> Extractor:
+    """Returns a network with its weights; arguments and errors as of `ChosenExtractor`."""
+    options = options or LoadOptions()
+    return ChosenExtractor(extractor, options).load(options.features)
+
+
+def _check_known(spec: ExtractorSpec, options: LoadOptions) -> None:
+    get_precision(options.precision)
+    protocol = options.protocol
+    # A protocol of the user's own may be given to a network that takes any.
+    is_own = bool(spec.protocols) and protocol is not None and protocol.name not in PROTOCOLS
+    if protocol is not None and protocol.name not in spec.protocols and not is_own:
+        raise _brings_its_own(spec.name, [f"protocol {protocol.name}"])
+
+
+def _call_named(name: str) -> Extractor:
+    if ":" not in name:
+        known = ", ".join([*EXTRACTORS, "module:function"])
+        raise InputError(f"extractor: expected one of {known}, found {name!r}")
+    made = load_function(name, argument="extractor")()
+    if not isinstance(made, Extractor):
+        kind = type(made).__name__
         raise InputError(f"extractor: expected a jaxfid.FeatureNetwork, found {kind}")
-    _check_own(network, weights, precision)
-    return network
+    return made
 
 
-def _check_own(network: FeatureNetwork, weights: str | Path, precision: str) -> None:
+def _refuse_choices(extractor: Extractor, options: LoadOptions) -> None:
     chosen = []
-    if weights != "auto":
-        chosen.append(f"weights {weights}")
-    if precision not in ("float32", network.precision):
-        chosen.append(f"precision {precision}")
+    if options.weights != "auto":
+        chosen.append(f"weights {options.weights}")
+    if options.precision not in ("float32", extractor.precision):
+        chosen.append(f"precision {options.precision}")
+    if options.protocol not in (None, extractor.protocol):
+        chosen.append(f"protocol {options.protocol.name}")
     if chosen:
-        raise InputError(
-            f"extractor: {network.name} brings its own weights and precision, found "
-            f"{' and '.join(chosen)}; leave that out"
-        )
+        raise _brings_its_own(extractor.name, chosen)
+
+
+def _brings_its_own(name: str, chosen: Sequence[str]) -> InputError:
+    return InputError(
+        f"extractor: {name} brings its own weights, precision and protocol, found "
+        f"{' and '.join(chosen)}; leave that out"
+    )

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxfid.errors import InputError, WeightsUnavailableError
-from jaxfid.extractors.feature_network import FeatureNetwork
 from jaxfid.extractors.inception.checkpoint import (
     EXPECTED_TENSORS,
     Params,
@@ -21,6 +20,7 @@ from jaxfid.extractors.inception.checkpoint import (
     untrained_params,
 )
 from jaxfid.extractors.inception.model import Inception, average_pool_with_padding
+from jaxfid.extractors.interface import Extractor
 from jaxfid.extractors.precision import Precision, get_precision
 from jaxfid.extractors.torch_checkpoint import read_torch_tensors
 from jaxfid.preprocessing.protocol import Protocol
@@ -50,7 +50,7 @@ EXPECTED = {
 """What is read of the checkpoint, which also holds what is for training alone."""
 
 
-def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> FeatureNetwork:
+def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> Extractor:
     """Returns the network up to its last average pool, 2048 features.
 
     Args:
@@ -64,7 +64,7 @@ def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> Fea
     named = get_precision(precision)
     name, params = _load(weights)
     params.pop("fc")  # the classes are not features
-    return FeatureNetwork(
+    return Extractor(
         name="torchvision",
         protocol=PROTOCOL,
         width=_WIDTH,
@@ -72,6 +72,7 @@ def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> Fea
         apply=lambda params, images: _extract(params, images, named),
         weights_name=name,
         precision=precision,
+        is_own=False,
     )
 
 

@@ -1,7 +1,7 @@
 """Protocols: every choice between image and feature that moves a score, as frozen data with a name."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from jaxfid.errors import InputError
 
@@ -30,6 +30,19 @@ class Protocol:
     divisor: float | tuple[float, float, float]
     description: str
     size_px: int = INPUT_SIZE_PX
+
+    def content(self) -> dict[str, Any]:
+        """Returns everything that moves a pixel, as JSON holds it; names and descriptions do not count."""
+        shift, divisor = (
+            list(value) if isinstance(value, tuple) else value
+            for value in (self.shift, self.divisor)
+        )
+        return {
+            "size_px": self.size_px,
+            "resampling": self.resampling,
+            "shift": shift,
+            "divisor": divisor,
+        }
 
 
 LEGACY_TENSORFLOW = Protocol(

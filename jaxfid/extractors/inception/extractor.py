@@ -1,49 +1,43 @@
-"""Extractors: a network over images together with all that its features depend on."""
+"""The FID's Inception-v3 as an extractor."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Array, Float
 
 from jaxfid.extractors.inception.model import FEATURE_WIDTHS, extract_features
+from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.precision import get_precision
 from jaxfid.extractors.weights import Weights
 from jaxfid.preprocessing.protocol import Protocol
 
 
-@dataclasses.dataclass(frozen=True)
-class Extractor:
-    """A network from images to named feature vectors.
-
-    Attributes:
-      name: "inception" for the network of the FID; only its Frechet distance is called `fid`.
-      protocol: Resize and scaling of its input.
-      widths: Width of each feature vector that `apply` gives, by name.
-      params: What `apply` is given first; placed on every device.
-      apply: From params and scaled images `(n, size, size, 3)` to features `(n, width)` by name, pure JAX.
-    """
-
-    name: str
-    protocol: Protocol
-    widths: Mapping[str, int]
-    params: Any
-    apply: Callable[[Any, Float[Array, "n s s 3"]], dict[str, Float[Array, "n d"]]]
-
-
 def make_inception_extractor(
     weights: Weights, protocol: Protocol, *, features: Sequence[str], precision: str = "float32"
 ) -> Extractor:
-    """Returns the FID's Inception-v3 as an extractor of the named features (`FEATURE_WIDTHS`)."""
+    """Returns the FID's Inception-v3 as an extractor of the named features (`FEATURE_WIDTHS`).
+
+    Args:
+      weights: From `load_weights`.
+      protocol: Resize and scaling.
+      features: Which features; layers beyond the last of them are not run. The first is the default.
+      precision: Name of how products are taken.
+    """
     wanted, named = tuple(features), get_precision(precision)
 
-    def apply(params: Any, images: Float[Array, "n 299 299 3"]) -> dict[str, Array]:  # noqa: ANN401
+    def apply(params: Mapping[str, Any], images: Float[Array, "n 299 299 3"]) -> dict[str, Array]:
         return extract_features(params, images, features=wanted, precision=named)
 
     return Extractor(
-        name="inception",
+        name=INCEPTION,
         protocol=protocol,
-        widths={name: FEATURE_WIDTHS[name] for name in wanted},
+        width={name: FEATURE_WIDTHS[name] for name in wanted},
         params=weights.params,
         apply=apply,
+        weights_name=weights.name,
+        precision=precision,
+        weights_sha256=weights.sha256,
+        weights_official=weights.official,
+        license="Apache-2.0",
+        is_own=False,
     )
