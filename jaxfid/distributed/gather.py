@@ -2,30 +2,39 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxfid.distributed.group import ProcessGroup
-from jaxfid.extraction.accumulators import FeatureStore
 from jaxfid.images.batches import Skipped
 from jaxfid.images.interface import ImageSource
 
 
-def features_of_all(group: ProcessGroup, store: FeatureStore) -> Float[np.ndarray, "n d"]:
-    """Returns the features that all processes have kept; waits for all."""
+def gather_features(
+    group: ProcessGroup, state: Mapping[str, np.ndarray]
+) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+    """Returns the features that all processes have kept, and their places in the source; waits for all.
+
+    Args:
+      group: The processes.
+      state: `features` and `indices` of this process, as `FeatureStore.state` gives them.
+    """
     if group.count == 1:
-        return store.features()
-    state = store.state()
-    features, indices = (np.concatenate(group.gather(state[n])) for n in ("features", "indices"))
-    return features[np.argsort(indices)]
+        return state["features"], state["indices"]
+    gathered = zip(group.gather(state["features"]), group.gather(state["indices"]), strict=True)
+    # A process without a row does not know how wide rows are.
+    parts = [(rows, indices) for rows, indices in gathered if len(rows)]
+    features, indices = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(indices)
+    return features[order], indices[order]
 
 
-def skipped_of_all(
+def gather_skipped(
     group: ProcessGroup, skipped: Sequence[Skipped], source: ImageSource
 ) -> list[Skipped]:
-    """Returns the files that any process has left out; waits for all."""
+    """Returns the files that any process has left out, in the order of the source; waits for all."""
     texts = group.exchange(json.dumps([dataclasses.asdict(one) for one in skipped]))
     everyone = [Skipped(**one) for text in texts for one in json.loads(text)]
     if group.count == 1 or not everyone:

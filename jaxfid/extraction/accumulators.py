@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.devices import has_float64, map_over_devices, put_rows
 from jaxfid.extraction.feature_pass import STEPS_IN_FLIGHT, Features
 from jaxfid.images.batches import Batch
-from jaxfid.stats.moments import Moments, deal, moments_of, zero_moments
+from jaxfid.stats.moments import Moments, moments_of, zero_moments
+
+Sums = Literal["auto", "device", "host"]
+"""Where sums are kept; "auto" is the host where the devices have no float64."""
 
 ROWS_PER_UPDATE = 256
 """Rows per device in one update of the sums, each of which reads and writes the whole matrix."""
@@ -26,25 +29,24 @@ ROWS_PER_UPDATE = 256
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Buffer:
-    """Rows that wait to be summed, dealt to blocks; places where `mask` is False hold none."""
+    """Rows that wait to be summed; places where `mask` is False hold none."""
 
-    rows: Float[Array, "devices blocks places d"]
-    mask: Bool[Array, "devices blocks places"]
+    rows: Float[Array | np.ndarray, "devices places d"]
+    mask: Bool[Array | np.ndarray, "devices places"]
 
 
 class DeviceMoments:
     """Float64 moments of one feature, kept on the devices until they are read.
 
-    Each device has sums of its own, one per block of images (see `deal`); reading them adds the
-    devices up. Rows wait in a buffer until there are enough to be worth a pass over the matrices.
+    Each device has sums of its own, which are added up when they are read: no step waits for another device.
+    Rows wait in a buffer until there are enough to be worth a pass over the matrices.
     """
 
-    def __init__(self, feature: str, width: int, mesh: Mesh, *, num_blocks: int = 1) -> None:
+    def __init__(self, feature: str, width: int, mesh: Mesh) -> None:
         self._feature, self._mesh = feature, mesh
-        self._lead = (mesh.size, num_blocks)
         with jax.enable_x64(True):
-            self._sums = put_rows(zero_moments(width, lead=self._lead), mesh)
-        self._whole: Moments | None = None
+            self._sums = put_rows(zero_moments(width, lead=(mesh.size,)), mesh)
+        self._total: Moments | None = None
         self._buffer: _Buffer | None = None
         self._filled = 0
         self._fill, self._absorb = _compiled(mesh)
@@ -53,36 +55,33 @@ class DeviceMoments:
         """Takes one batch's features; all batches have the same number of rows."""
         rows = features[self._feature]
         per_device = len(rows) // self._mesh.size
-        per_block = -(-per_device // self._lead[1])
         if self._buffer is None:
-            self._buffer = self._make_buffer(per_block, rows.shape[1])
-        # A device's rows have consecutive indices; where the first is padding there are no others.
-        first = batch.indices[::per_device].astype(np.int32)
-        mask, first = put_rows((batch.mask, first), self._mesh)
-        self._buffer = self._fill(self._buffer, rows, mask, first, np.int32(self._filled))
-        self._filled += per_block
-        if self._filled == self._buffer.mask.shape[2]:
+            self._buffer = self._make_buffer(per_device, rows.shape[1])
+        mask = put_rows(batch.mask, self._mesh)
+        self._buffer = self._fill(self._buffer, rows, mask, np.int32(self._filled))
+        self._filled += per_device
+        if self._filled == self._buffer.mask.shape[1]:
             self._flush()
 
-    def _make_buffer(self, per_block: int, width: int) -> _Buffer:
-        batches = -(-ROWS_PER_UPDATE // (per_block * self._lead[1]))
-        shape = (*self._lead, batches * per_block)
+    def _make_buffer(self, per_device: int, width: int) -> _Buffer:
+        batches = -(-ROWS_PER_UPDATE // per_device)
+        shape = (self._mesh.size, batches * per_device)
         buffer = _Buffer(np.zeros((*shape, width), np.float32), np.zeros(shape, bool))
         return put_rows(buffer, self._mesh)
 
     def _flush(self) -> None:
         with jax.enable_x64(True):
             self._sums, self._buffer = self._absorb(self._sums, self._buffer)
-        self._whole, self._filled = None, 0
+        self._total, self._filled = None, 0
 
     def moments(self) -> Moments:
-        """Returns the sums over all devices, on the host, with the blocks as leading axis."""
+        """Returns the sums over all devices, on the host."""
         if self._filled:
             self._flush()
-        if self._whole is None:  # else read for a snapshot, and nothing has come since
+        if self._total is None:  # else it was read for a snapshot, and nothing has come since
             with jax.enable_x64(True):
-                self._whole = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
-        return self._whole
+                self._total = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+        return self._total
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` takes: the sums so far, on the host."""
@@ -90,10 +89,10 @@ class DeviceMoments:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Starts from sums that these or any other devices, or the host, have kept."""
-        sums = zero_moments(state["total"].shape[-1], lead=self._lead)
+        sums = zero_moments(state["total"].shape[-1], lead=(self._mesh.size,))
         for name, array in state.items():
             getattr(sums, name)[0] = array
-        self._whole = None
+        self._total = None
         with jax.enable_x64(True):
             self._sums = put_rows(sums, self._mesh)
 
@@ -101,16 +100,15 @@ class DeviceMoments:
 @functools.cache
 def _compiled(mesh: Mesh) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`_fill` and `_absorb` over the devices, the same for every set so that they compile once."""
-    fill = map_over_devices(_fill, mesh, replicated=(False,) * 4 + (True,), donate=(0,))
+    fill = map_over_devices(_fill, mesh, replicated=(False,) * 3 + (True,), donate=(0,))
     return fill, map_over_devices(_absorb, mesh, replicated=(False, False), donate=(0, 1))
 
 
-def _fill(buffer: _Buffer, rows: Array, mask: Array, first: Array, place: Array) -> _Buffer:
-    """Deals one device's rows of a batch into its buffer, from `place` on."""
-    num_blocks = buffer.mask.shape[1]
-    dealt = _Buffer(deal(rows, first[0], num_blocks)[None], deal(mask, first[0], num_blocks)[None])
+def _fill(buffer: _Buffer, rows: Array, mask: Array, place: Array) -> _Buffer:
+    """Puts one device's rows of a batch into its buffer, from `place` on."""
+    new = _Buffer(rows[None], mask[None])
     return jax.tree.map(
-        lambda old, new: lax.dynamic_update_slice_in_dim(old, new, place, axis=2), buffer, dealt
+        lambda old, part: lax.dynamic_update_slice_in_dim(old, part, place, axis=1), buffer, new
     )
 
 
@@ -145,11 +143,10 @@ class HostMoments:
     The features come to the host while the devices go on, 8 kB of an image, and are summed there.
     """
 
-    def __init__(self, feature: str, width: int, *, num_blocks: int = 1) -> None:
-        self._sums = zero_moments(width, lead=(num_blocks,))
+    def __init__(self, feature: str, width: int) -> None:
+        self._sums = zero_moments(width)
         self._arrivals = _Arrivals(feature, self._keep)
         self._rows: list[np.ndarray] = []
-        self._indices: list[np.ndarray] = []
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features."""
@@ -157,32 +154,23 @@ class HostMoments:
 
     def _keep(self, rows: np.ndarray, indices: np.ndarray) -> None:
         self._rows.append(rows)
-        self._indices.append(indices)
-        if sum(map(len, self._rows)) >= ROWS_PER_UPDATE * len(self._sums.count):
+        if sum(map(len, self._rows)) >= ROWS_PER_UPDATE:
             self._flush()
 
     def _flush(self) -> None:
-        rows, indices = np.concatenate(self._rows), np.concatenate(self._indices)
-        self._rows, self._indices = [], []
-        for block in range(len(self._sums.count)):
-            dealt = rows[indices % len(self._sums.count) == block]
-            for total, new in zip(
-                jax.tree.leaves(self._sums),
-                jax.tree.leaves(moments_of(dealt, np.ones(len(dealt), bool))),
-                strict=True,
-            ):
-                total[block] += new
+        rows, self._rows = np.concatenate(self._rows), []
+        self._sums += moments_of(rows, np.ones(len(rows), bool))
 
     def moments(self) -> Moments:
-        """Returns the sums, with the blocks as leading axis."""
+        """Returns the sums."""
         self._arrivals.take()
         if self._rows:
             self._flush()
-        return jax.tree.map(np.copy, self._sums)
+        return self._sums
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` takes: the sums so far."""
-        return vars(self.moments())
+        return dict(vars(self.moments()))
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Starts from sums that the host or any devices have kept."""
@@ -190,12 +178,7 @@ class HostMoments:
 
 
 def make_moments(
-    feature: str,
-    width: int,
-    mesh: Mesh,
-    *,
-    num_blocks: int = 1,
-    sums: Literal["auto", "device", "host"] = "auto",
+    feature: str, width: int, mesh: Mesh, *, sums: Sums = "auto"
 ) -> DeviceMoments | HostMoments:
     """Returns an accumulator of moments: on the devices where they have float64, else on the host.
 
@@ -203,18 +186,17 @@ def make_moments(
       feature: Name of the features.
       width: Their number.
       mesh: The devices that compute them.
-      num_blocks: Into how many blocks of images the sums are divided.
       sums: "device" or "host" to choose one of them.
 
     Raises:
       InputError: `sums` is "device", and the devices have no float64.
     """
     if keeps_sums_on_host(sums, mesh):
-        return HostMoments(feature, width, num_blocks=num_blocks)
-    return DeviceMoments(feature, width, mesh, num_blocks=num_blocks)
+        return HostMoments(feature, width)
+    return DeviceMoments(feature, width, mesh)
 
 
-def keeps_sums_on_host(sums: Literal["auto", "device", "host"], mesh: Mesh) -> bool:
+def keeps_sums_on_host(sums: Sums, mesh: Mesh) -> bool:
     """Whether sums belong on the host; arguments and errors as in `make_moments`."""
     if sums == "device" and not has_float64(mesh):
         platform = mesh.devices.flat[0].platform
@@ -223,30 +205,42 @@ def keeps_sums_on_host(sums: Literal["auto", "device", "host"], mesh: Mesh) -> b
 
 
 class FeatureStore:
-    """Features of one name, kept on the host in the order of the source."""
+    """Features of one name, kept on the host in the order of the source.
 
-    def __init__(self, feature: str) -> None:
+    Args:
+      feature: Name of the features.
+      wanted: Positions in the source of the images whose features are kept, sorted; None keeps all.
+    """
+
+    def __init__(self, feature: str, wanted: Int[np.ndarray, " n"] | None = None) -> None:
         self._arrivals = _Arrivals(feature, self._keep)
+        self._wanted = wanted
         self._rows: list[np.ndarray] = []
         self._indices: list[np.ndarray] = []
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features, and fetches those of the batch before the last few."""
-        self._arrivals.add(features, batch)
+        if self._wanted is None or np.isin(batch.indices, self._wanted).any():
+            self._arrivals.add(features, batch)
 
     def _keep(self, rows: np.ndarray, indices: np.ndarray) -> None:
+        if self._wanted is not None:
+            kept = np.isin(indices, self._wanted)
+            rows, indices = rows[kept], indices[kept]
         self._rows.append(rows)
         self._indices.append(indices)
 
     def features(self) -> Float[np.ndarray, "n d"]:
-        """Returns the float32 features of every image so far."""
-        self._arrivals.take()
-        return np.concatenate(self._rows)
+        """Returns the float32 features of every wanted image so far."""
+        return self.state()["features"]
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` takes: the features so far and their images' places in the source."""
-        features = self.features()
-        return {"features": features, "indices": np.concatenate(self._indices)}
+        self._arrivals.take()
+        return {
+            "features": np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32),
+            "indices": np.concatenate(self._indices) if self._indices else np.zeros(0, np.int64),
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Starts from features that were kept before."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_automatic_axes
 from jaxfid.extraction.feature_pass import prepare
 from jaxfid.extraction.microbatch import map_rows
-from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.resize import batch_positions
 from jaxfid.preprocessing.value_range import ValueRange, to_pixels
 
@@ -39,7 +39,7 @@ class ArrayFeatures:
     ) -> None:
         self._batch_size = 1 if is_cpu(local_mesh()) else batch_size
         self._to_pixels = functools.partial(to_pixels, value_range=value_range, quantize=quantize)
-        self._apply, self._protocol = extractor.apply, extractor.protocol
+        self._apply, self._protocol = extractor.extract, extractor.protocol
         self._extract = jax.jit(self._compute, static_argnames=("rows", "sharers"))
 
     def __call__(

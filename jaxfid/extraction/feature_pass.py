@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
 from jaxfid.extraction.microbatch import RowFunction, map_rows
-from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch
 from jaxfid.preprocessing.protocol import Protocol
 from jaxfid.preprocessing.resize import BatchPositions, batch_positions, normalise, resize
@@ -41,16 +41,19 @@ class FeaturePass:
 
     def __init__(self, extractor: Extractor, mesh: Mesh) -> None:
         self.mesh = mesh
-        self._protocol = extractor.protocol
+        # Not the extractor itself: passes are kept for as long as it lives, and must not keep it alive.
+        protocol = self._protocol = extractor.protocol
         self._params = put_replicated(extractor.params, mesh)
         # One image at a time keeps the working set in a CPU core's cache; others take all at once.
         by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
         self._prepare = map_over_devices(
-            by_image(lambda _, rows: prepare(*rows, extractor.protocol)),
+            by_image(lambda _, rows: prepare(*rows, protocol)),
             mesh,
             replicated=(True, False),
         )
-        self._network = map_over_devices(by_image(extractor.apply), mesh, replicated=(True, False))
+        self._network = map_over_devices(
+            by_image(extractor.extract), mesh, replicated=(True, False)
+        )
 
     def __call__(self, batch: Batch) -> Features:
         """Returns the features of a batch whose size the number of devices divides."""

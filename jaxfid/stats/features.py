@@ -1,8 +1,12 @@
 """Feature files: one array of feature vectors, of any origin."""
 
+import dataclasses
+import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +19,26 @@ KEY = "features"
 _DAMAGE = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
-def load_features(path: str | Path) -> Float[np.ndarray, "n d"]:
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Features of single images."""
+
+    rows: Float[np.ndarray, "n d"]
+    keys: tuple[str, ...] | None = None
+    provenance: Mapping[str, Any] | None = None
+
+
+def is_features_file(path: str | Path) -> bool:
+    return False
+
+
+def save_features(path, features):
+    arrays = {"features": features.rows, "keys": np.array(features.keys)}
+    with open(path, "wb") as f:
+        np.savez(f, **arrays, provenance=np.array(json.dumps(dict(features.provenance))))
+
+
+def load_features(path: str | Path) -> "Features":
     """Returns the feature vectors of a file, which is not read into memory where it is an `.npy`.
 
     Args:
@@ -41,7 +64,7 @@ def load_features(path: str | Path) -> Float[np.ndarray, "n d"]:
             f"{path}: expected a floating array of shape (vectors, width), "
             f"found {features.dtype} of shape {features.shape}"
         )
-    return features
+    return Features(np.asarray(features))
 
 
 def _map_npy(path: Path) -> np.ndarray:

@@ -116,3 +116,17 @@ def deal(
     places = lead[:, None] + num_blocks * xp.arange(m)
     inside = (places < len(rows)).reshape(places.shape + (1,) * (rows.ndim - 1))
     return xp.where(inside, rows[xp.minimum(places, len(rows) - 1)], xp.zeros((), rows.dtype))
+
+
+def moments_of_stats(
+    mean: Float[np.ndarray, " d"], cov: Float[np.ndarray, "d d"], count: int | None
+) -> Moments:
+    """Returns the sums that a mean and a covariance with ddof 1 came from.
+
+    Raises:
+      InputError: The number of images is not known.
+    """
+    if count is None:
+        raise InputError("count: expected a number of images, found none")
+    outer = cov * (count - 1) + count * np.outer(mean, mean)
+    return Moments(np.array(float(count)), mean * count, outer)

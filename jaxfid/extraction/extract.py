@@ -1,0 +1,315 @@
+"""The pass over a set's images: every extractor's features from one decoding."""
+
+import contextlib
+import dataclasses
+import functools
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, Literal
+
+import jax
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from jaxfid.distributed.gather import gather_features, gather_skipped
+from jaxfid.distributed.group import process_group
+from jaxfid.errors import InputError
+from jaxfid.extraction.accumulators import (
+    DeviceMoments,
+    FeatureStore,
+    HostMoments,
+    Sums,
+    make_moments,
+)
+from jaxfid.extraction.devices import is_cpu, local_mesh
+from jaxfid.extraction.feature_pass import FeaturePass, Features, run_pass
+from jaxfid.extraction.image_set import (
+    ExtractedFeatures,
+    ExtractedSet,
+    ImageSet,
+    KeptFeatures,
+    Needs,
+)
+from jaxfid.extraction.snapshots import Snapshots, snapshot_path
+from jaxfid.extractors.interface import Extractor
+from jaxfid.images.batches import Batch, Batches
+from jaxfid.images.identity import identify_source
+from jaxfid.images.interface import ImageSource
+from jaxfid.preprocessing.resize import reduce_on_host
+from jaxfid.provenance import Provenance, versions
+from jaxfid.stats.files import Stats
+from jaxfid.stats.kept_rows import kept_indices
+from jaxfid.stats.moments import Moments
+
+ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 32, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is wanted of one extractor.
+
+    Attributes:
+      extractor: The network.
+      needs: What to keep of its features.
+    """
+
+    extractor: Extractor
+    needs: Needs
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractOptions:
+    """How images are seen. No feature depends on it but by `limit`, `seed` and `on_error`.
+
+    Attributes:
+      batch_size: Images per step over all devices and processes, a multiple of their number.
+      devices: How many of this process's devices to use; None for all.
+      num_workers: Decoding threads.
+      sums: Where sums of features are kept.
+      on_error: Whether an unreadable file ends the pass or is left out.
+      limit: Size of the random subset that was taken; it belongs to the identity of the set.
+      seed: Of that subset.
+      resume: Folder of snapshots; None keeps none.
+      resume_every_s: Seconds from one snapshot to the next.
+      resume_strict: Whether a set is identified by every byte of its images.
+      progress: Show a progress bar on stderr.
+    """
+
+    batch_size: int
+    devices: int | None = None
+    num_workers: int = 0
+    sums: Sums = "auto"
+    on_error: Literal["fail", "skip"] = "fail"
+    limit: int | None = None
+    seed: int = 0
+    resume: Any = None
+    resume_every_s: float = 30.0
+    resume_strict: bool = False
+    progress: bool = False
+
+
+def choose_batch_size(wanted: int | None, largest: int, devices: int | None) -> int:
+    """Returns the images of one step: as many as asked for or as fit, no more than the largest set.
+
+    Args:
+      wanted: What the user asked for; None chooses for the devices.
+      largest: Images in the largest set.
+      devices: How many of this process's devices are used; None for all.
+    """
+    mesh = local_mesh(devices)
+    num_devices = mesh.size * process_group().count
+    rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
+    fitting = min(wanted or rows * num_devices, largest)
+    return -(-fitting // num_devices) * num_devices
+
+
+def extract(
+    image_set: ImageSet,
+    requests: Sequence[Request],
+    options: ExtractOptions,
+    *,
+    snapshot_name: str | None = None,
+    keep_finished: bool = True,
+) -> ExtractedSet:
+    """Returns the set with all that was requested of it. Its images are decoded once for all extractors.
+
+    Args:
+      image_set: The set as it was opened.
+      requests: The extractors and what to keep of each.
+      options: How to see the images.
+      snapshot_name: Under which name progress is kept; None for the set's own.
+      keep_finished: Whether the finished set is kept where `resume` says, for later runs.
+
+    Raises:
+      InputError: There are no images to see; one cannot be read, and `on_error` is "fail"; or fewer than two
+        can be read.
+    """
+    if image_set.source is None:
+        wanted = sorted({name for request in requests for name in request.needs.all()})
+        raise InputError(
+            f"{image_set.name}: the metrics asked for need its images (features {', '.join(wanted)}), "
+            "and the file does not hold them"
+        )
+    name = snapshot_name or image_set.name
+    return _see(image_set.name, image_set.source, requests, options, name, keep_finished)
+
+
+def _see(
+    name: str,
+    source: ImageSource,
+    requests: Sequence[Request],
+    options: ExtractOptions,
+    snapshot_name: str,
+    keep_finished: bool,
+) -> ExtractedSet:
+    group = process_group()
+    joint = _JointPass(requests, local_mesh(options.devices))
+    kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
+    identity = _identify_pass(source, requests, kept, options)
+    # The batches decide which process sees what, and a gather counts on equal numbers of devices.
+    group.require_agreement({**identity, "devices": jax.local_device_count()})
+    keepers = [keeper for one in kept for keeper in one.keepers()]
+    path = None
+    if options.resume is not None:
+        path = snapshot_path(options.resume, snapshot_name, process=group.index)
+    position = {"processes": group.count, "process": group.index}
+    snapshots = Snapshots(
+        path,
+        {**identity, **position},
+        keepers,
+        every_s=options.resume_every_s,
+        keep_finished=keep_finished,
+    )
+    batches = Batches(
+        source,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        on_error=options.on_error,
+        reduce=functools.partial(reduce_on_host, protocol=requests[0].extractor.protocol),
+        share=(group.index, group.count),
+        start=snapshots.next_batch,
+    )
+    done = snapshots.next_batch * options.batch_size // group.count
+    with _progress(source, done, options.progress) as bar:
+        followed = group.watch(snapshots.follow(batches))
+        run_pass(joint, followed, keepers, advance=bar.update)
+    return ExtractedSet(
+        name,
+        {one.name: one.finish(source) for one in kept},
+        [dataclasses.asdict(s) for s in gather_skipped(group, snapshots.skipped, source)],
+        source,
+    )
+
+
+class _JointPass:
+    """Several extractors over the same batches. Features are called `extractor/feature`."""
+
+    def __init__(self, requests: Sequence[Request], mesh: Mesh) -> None:
+        self.mesh = mesh
+        self._passes = {r.extractor.name: _make_pass(r.extractor, mesh) for r in requests}
+
+    def __call__(self, batch: Batch) -> Features:
+        return {
+            f"{name}/{feature}": rows
+            for name, one in self._passes.items()
+            for feature, rows in one(batch).items()
+        }
+
+
+_passes: weakref.WeakKeyDictionary[Extractor, dict[Mesh, FeaturePass]] = weakref.WeakKeyDictionary()
+
+
+def _make_pass(extractor: Extractor, mesh: Mesh) -> FeaturePass:
+    """Returns the extractor made ready on the devices, the same one for all sets: it compiles once."""
+    of_extractor = _passes.setdefault(extractor, {})
+    if mesh not in of_extractor:
+        of_extractor[mesh] = FeaturePass(extractor, mesh)
+    return of_extractor[mesh]
+
+
+class _Kept:
+    """What one extractor's pass keeps of a set."""
+
+    def __init__(self, request: Request, mesh: Mesh, num_images: int, sums: Sums) -> None:
+        self.name, self._extractor = request.extractor.name, request.extractor
+        needs, widths = request.needs, request.extractor.widths
+        self.moments: dict[str, DeviceMoments | HostMoments] = {
+            f: make_moments(self._key(f), widths[f], mesh, sums=sums) for f in sorted(needs.moments)
+        }
+        # Rows are a part of the features where those are kept whole.
+        self._rows = needs.rows
+        wanted = kept_indices(num_images)
+        self.stores = {
+            f: FeatureStore(self._key(f), None if f in needs.features else wanted)
+            for f in sorted(needs.features | needs.rows)
+        }
+        self.whole = needs.features
+
+    def _key(self, feature: str) -> str:
+        return f"{self.name}/{feature}"
+
+    def keepers(self) -> list[DeviceMoments | HostMoments | FeatureStore]:
+        """Returns the accumulators, always in the same order."""
+        return [*self.moments.values(), *self.stores.values()]
+
+    def describe(self) -> dict[str, list[str]]:
+        """Returns what is kept, by names of features."""
+        return {
+            "moments": sorted(self.moments),
+            "rows": sorted(set(self.stores) - self.whole),
+            "features": sorted(self.whole),
+        }
+
+    def finish(self, source: ImageSource) -> ExtractedFeatures:
+        """Returns what all processes have kept; waits for all."""
+        group = process_group()
+        stats = {
+            name: self._stats(name, source, group.total(moments.moments()))
+            for name, moments in self.moments.items()
+        }
+        features, rows = {}, {}
+        wanted = set(kept_indices(len(source)).tolist())
+        for name, store in self.stores.items():
+            found, indices = gather_features(group, store.state())
+            if name in self.whole:
+                features[name] = found
+            if name in self._rows:
+                kept = [place for place, index in enumerate(indices) if int(index) in wanted]
+                rows[name] = KeptFeatures(found[kept], indices[kept])
+        provenance = self._provenance(self._extractor.default_feature, source)
+        return ExtractedFeatures(provenance, stats, rows, features)
+
+    def _provenance(self, feature: str, source: ImageSource) -> Mapping[str, Any]:
+        origin = self._extractor.provenance(feature)
+        return Provenance(origin, source=source.name, versions=versions())
+
+    def _stats(self, feature: str, source: ImageSource, moments: Moments) -> Stats:
+        count = int(moments.count)
+        if count < 2:
+            raise InputError(f"{source.name}: a covariance needs at least 2 images, found {count}")
+        return Stats(moments.mean(), moments.cov(), count, self._provenance(feature, source))
+
+
+def _identify_pass(
+    source: ImageSource,
+    requests: Sequence[Request],
+    kept: Sequence[_Kept],
+    options: ExtractOptions,
+) -> dict[str, Any]:
+    """Returns all that the kept sums and the numbers of the batches depend on."""
+    return {
+        "version": metadata.version("jaxfid"),
+        "on_error": options.on_error,
+        "limit": options.limit,
+        "seed": options.seed,
+        "batch size": options.batch_size,
+        **{f"kept of {one.name}": one.describe() for one in kept},
+        **_name_entries(requests),
+        **identify_source(source),
+    }
+
+
+def _name_entries(requests: Sequence[Request]) -> dict[str, Any]:
+    """Returns the provenance of each extractor; with one alone, under its plain names."""
+    if len(requests) == 1:
+        return requests[0].extractor.provenance()
+    return {
+        f"{r.extractor.name} {name}": value
+        for r in requests
+        for name, value in r.extractor.provenance().items()
+    }
+
+
+@contextlib.contextmanager
+def _progress(source: ImageSource, done: int, shown: bool) -> Iterator[tqdm]:
+    """A bar of this process's part of the images."""
+    total = -(-len(source) // process_group().count)
+    with tqdm(
+        total=total,
+        initial=min(done, total),
+        desc=source.name,
+        unit=" images",
+        disable=not shown,
+    ) as bar:
+        yield bar

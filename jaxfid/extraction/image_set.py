@@ -1,0 +1,243 @@
+"""Image sets: opened (nothing decoded yet), then extracted (features known)."""
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxfid.images.interface import ImageSource
+from jaxfid.images.sources import open_source
+from jaxfid.stats.features import Features, is_features_file, load_features
+from jaxfid.stats.files import Stats, is_stats_file, load_stats
+
+Images = str | os.PathLike[str] | np.ndarray | Sequence[Any] | ImageSource | Stats | Features
+"""Anything that can be scored: a path to images, statistics or features, an array, a sequence, a source."""
+
+SPATIAL = "spatial"
+"""The features of sFID. ADM's files hold their statistics beside those of pool3."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What is to be kept of a set, by the names of features.
+
+    Attributes:
+      moments: Features whose mean and covariance are needed.
+      rows: Features of which up to `MAX_KEPT_ROWS` rows are needed, for error bars.
+      features: Features that are needed whole, image by image.
+    """
+
+    moments: frozenset[str] = frozenset()
+    rows: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(
+            self.moments | other.moments, self.rows | other.rows, self.features | other.features
+        )
+
+    def all(self) -> frozenset[str]:
+        """Returns every feature that the network has to give."""
+        return self.moments | self.rows | self.features
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptFeatures:
+    """Some rows of a feature, of images spread evenly over the set.
+
+    Attributes:
+      rows: The rows.
+      indices: Positions of their images in the source.
+    """
+
+    rows: Float[np.ndarray, "n d"]
+    indices: Int[np.ndarray, " n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractedFeatures:
+    """What is known of a set's features by one extractor.
+
+    Attributes:
+      provenance: What they depend on; None where a file does not say.
+      stats: Mean and covariance by feature.
+      rows: Some rows by feature.
+      features: All rows by feature, in the order of the source.
+    """
+
+    provenance: Mapping[str, Any] | None = None
+    stats: Mapping[str, Stats] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, KeptFeatures] = dataclasses.field(default_factory=dict)
+    features: Mapping[str, Float[np.ndarray, "n d"]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def count(self) -> int | None:
+        """Images; None for statistics that do not say."""
+        counts = [s.count for s in self.stats.values()] + [len(f) for f in self.features.values()]
+        return counts[0] if counts else None
+
+    def missing(self, needs: Needs) -> Needs:
+        """Returns what is needed and not known yet."""
+        return Needs(
+            needs.moments - set(self.stats),
+            needs.rows - set(self.rows),
+            needs.features - set(self.features),
+        )
+
+    def joined(self, other: "ExtractedFeatures") -> "ExtractedFeatures":
+        """Returns what both know; the other counts where both know the same."""
+        return ExtractedFeatures(
+            other.provenance or self.provenance,
+            {**self.stats, **other.stats},
+            {**self.rows, **other.rows},
+            {**self.features, **other.features},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A set that was opened: its images, what a file tells of its features, or both (ADM's files).
+
+    Attributes:
+      name: The set, as the user named it.
+      source: The images; None where the set is known by its features or statistics alone.
+      stats: Statistics of a file.
+      features: Features of a file.
+    """
+
+    name: str
+    source: ImageSource | None = None
+    stats: Stats | None = None
+    features: Features | None = None
+
+    @property
+    def provenance(self) -> Mapping[str, Any] | None:
+        """What the file says of its features; None without a file, or where it says nothing."""
+        known = self.stats or self.features
+        return None if known is None else known.provenance
+
+    @property
+    def width(self) -> int | None:
+        """Width of the file's features; None without a file."""
+        if self.stats is not None:
+            return len(self.stats.mean)
+        return None if self.features is None else self.features.rows.shape[1]
+
+    def known(self, extractors: Mapping[str, str]) -> dict[str, ExtractedFeatures]:
+        """Returns what the file tells, by the names of the extractors.
+
+        A file holds features of one extractor. Where several are asked for, it is the one that the file names,
+        else the first.
+
+        Args:
+          extractors: For each extractor's name, what it calls the features that the file holds.
+        """
+        found = dict.fromkeys(extractors, ExtractedFeatures())
+        owner = next(iter(extractors))
+        if len(extractors) > 1 and self.provenance is not None:
+            owner = self.provenance.get("extractor", owner)
+        if owner not in found:
+            return found
+        if self.stats is not None:
+            stats = {extractors[owner]: self.stats}
+            if self.stats.spatial is not None:
+                stats[SPATIAL] = self.stats.spatial
+            found[owner] = ExtractedFeatures(self.provenance, stats)
+        elif self.features is not None:
+            found[owner] = features_as_extracted(self.features, extractors[owner])
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractedSet:
+    """A set whose features are known.
+
+    Attributes:
+      name: The set, as the user named it.
+      by_extractor: The features by the names of the extractors.
+      skipped: Files that could not be read, and why.
+      keys: Keys of the source's images, those left out among them; None without a source.
+      labels: Class of each image that was scored; None where there are no classes.
+    """
+
+    name: str
+    by_extractor: Mapping[str, ExtractedFeatures]
+    skipped: Sequence[Mapping[str, str]] = ()
+    source: ImageSource | None = None
+
+    @property
+    def count(self) -> int | None:
+        """Images that were scored; None for statistics that do not say."""
+        counts = (features.count for features in self.by_extractor.values())
+        return next((count for count in counts if count is not None), None)
+
+    @property
+    def provenance(self) -> Mapping[str, Any] | None:
+        """What the first extractor's features depend on."""
+        return next((f.provenance for f in self.by_extractor.values() if f.provenance), None)
+
+
+def features_as_extracted(features: Features, feature: str) -> ExtractedFeatures:
+    """Returns features of a file or array with all that follows from them."""
+    from jaxfid.stats.kept_rows import kept_indices
+
+    rows = np.asarray(features.rows)
+    indices = kept_indices(len(rows))
+    stats = Stats(
+        rows.mean(0, dtype=np.float64),
+        np.cov(rows, rowvar=False, dtype=np.float64).reshape(rows.shape[1], rows.shape[1]),
+        len(rows),
+        features.provenance,
+    )
+    return ExtractedFeatures(
+        features.provenance,
+        {feature: stats},
+        {feature: KeptFeatures(rows[indices], indices)},
+        {feature: rows},
+    )
+
+
+def open_image_set(
+    images: Images, *, limit: int | None = None, seed: int = 0, name: str | None = None
+) -> ImageSet:
+    """Returns the set before its images are decoded: its source, its statistics or its features.
+
+    Args:
+      images: What to open.
+      limit: Take a random subset of so many images; None takes all.
+      seed: Seeds that subset.
+      name: What messages call it; None takes what the user wrote.
+
+    Raises:
+      InputError: The file or argument is not what it should be.
+    """
+    if isinstance(images, Stats):
+        return ImageSet(name or "statistics", stats=images)
+    if isinstance(images, Features):
+        return ImageSet(name or "features", features=images)
+    path = images if isinstance(images, str | os.PathLike) else None
+    if path is not None and is_features_file(path):
+        return ImageSet(name or str(path), features=load_features(path))
+    if path is None or not is_stats_file(path):
+        source = open_source(images)
+        return ImageSet(name or source.name, _select(source, limit, seed))
+    stats = load_stats(path)
+    source = _select(open_source(path), limit, seed) if _has_images_too(Path(path)) else None
+    return ImageSet(name or str(path), source, stats)
+
+
+def _has_images_too(path: Path) -> bool:
+    """Whether a statistics file carries its images as well, as ADM's reference files do."""
+    return path.suffix == ".npz" and "arr_0.npy" in zipfile.ZipFile(path).namelist()
+
+
+def _select(source: ImageSource, limit: int | None, seed: int) -> ImageSource:
+    if limit is None or limit >= len(source):
+        return source
+    chosen = np.random.default_rng(seed).choice(len(source), limit, replace=False)
+    return source.take(np.sort(chosen).tolist())
