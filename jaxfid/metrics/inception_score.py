@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, Float, Float64, Int
 
 from jaxfid.errors import InputError
 from jaxfid.metrics.blocks import check_features
+from jaxfid.metrics.pair import SetPair
+from jaxfid.metrics.registry import MetricOption, MetricSpec
+from jaxfid.result import MetricValue
 
 Convention = Literal["torch_fidelity", "adm"]
 Logits = Float[np.ndarray | Array, "n classes"]
@@ -17,6 +20,8 @@ Logits = Float[np.ndarray | Array, "n classes"]
 TORCH_FIDELITY_NUM_SPLITS = 10
 TORCH_FIDELITY_SEED = 2020
 ADM_SPLIT_SIZE = 5000
+
+LOGITS = "logits_unbiased"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,3 +101,30 @@ def _split_score(logits: Logits, mask: Bool[Array, " n"]) -> Float64[Array, ""]:
     mean_p = jnp.mean(p, axis=0, where=mask[:, None])
     negative_entropy = jnp.mean(jnp.sum(p * log_p, axis=1), where=mask)
     return jnp.exp(negative_entropy - jnp.sum(jax.scipy.special.xlogy(mean_p, mean_p)))
+
+
+def _compute(pair: SetPair) -> MetricValue:
+    score = inception_score(pair.generated.features[LOGITS], convention=pair.options["splits"])
+    details = {"splits": score.convention, "num_splits": score.num_splits}
+    return MetricValue(score.value, std=score.std, details=details)
+
+
+SPECS = (
+    MetricSpec(
+        "inception_score",
+        _compute,
+        generated_features=(LOGITS,),
+        greater_is_better=True,
+        heading="IS",
+        extractors=("inception",),
+        options=(
+            MetricOption(
+                "splits",
+                "torch_fidelity",
+                "whose splits the Inception Score is averaged over",
+                choices=("torch_fidelity", "adm"),
+                adm="adm",
+            ),
+        ),
+    ),
+)

@@ -18,6 +18,9 @@ from jaxfid.metrics.blocks import (
     check_features,
     make_blocks,
 )
+from jaxfid.metrics.pair import SetPair
+from jaxfid.metrics.registry import DEFAULT, MetricOption, MetricSpec
+from jaxfid.result import MetricValue
 
 Members = Bool[np.ndarray, "n subsets"]
 """Which images are in which subset; column 0 is the whole set."""
@@ -239,3 +242,29 @@ def _jackknife_variance(
     left_out = (own.total[0] - 2 * own.rows) / ((n - 1) * (n - 2))
     left_out -= 2 * (cross_total - cross_sums) / (num_other * (n - 1))
     return float((n - 1) * left_out.var())
+
+
+def _compute(pair: SetPair) -> MetricValue:
+    found = kernel_distance(*pair.vectors, subset_size=pair.options["kid_subset_size"])
+    details = {"subset_mean": found.subset_mean, "num_subsets": found.num_subsets}
+    details |= {"subset_size": found.subset_size, "stderr_both": found.stderr_both}
+    return MetricValue(found.value, stderr=found.stderr, std=found.subset_std, details=details)
+
+
+SPECS = (
+    MetricSpec(
+        "kd",
+        _compute,
+        features=(DEFAULT,),
+        heading="KID",
+        inception_name="kid",
+        options=(
+            MetricOption(
+                "kid_subset_size",
+                1000,
+                "images in each of the 100 subsets of the kernel distance",
+                least=2,
+            ),
+        ),
+    ),
+)

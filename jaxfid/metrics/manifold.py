@@ -1,6 +1,7 @@
 """Precision, recall, density, coverage, realism: balls around features, and what falls inside."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,9 @@ from jaxfid.metrics.neighbours import (
     squared_distances,
     squared_lengths,
 )
+from jaxfid.metrics.pair import PreparedReference, SetPair
+from jaxfid.metrics.registry import DEFAULT, MetricSpec
+from jaxfid.result import MetricValue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,3 +220,36 @@ def _scores(cover: _Cover, density_k: int) -> ManifoldScores:
         coverage=float(cover.coverage.mean()),
         realism=cover.realism,
     )
+
+
+PRECISION_K, DENSITY_K = 3, 5
+
+
+def _neighbours(reference: PreparedReference) -> Float64[np.ndarray, "n k"]:
+    """Distances of each reference image's nearest neighbours, for all generated sets."""
+    features = reference.features.features[reference.default]
+    return neighbour_distances(features, k=max(PRECISION_K, DENSITY_K))
+
+
+def compute_manifold(pair: SetPair) -> ManifoldScores:
+    """Returns how the two sets of a pair cover each other; to be called through `pair.once`."""
+    return manifold_scores(
+        *pair.vectors,
+        precision_k=PRECISION_K,
+        density_k=DENSITY_K,
+        reference_neighbours=pair.reference.once(_neighbours),
+    )
+
+
+def _compute(field: str) -> Callable[[SetPair], MetricValue]:
+    def compute(pair: SetPair) -> MetricValue:
+        scores = pair.once(compute_manifold)
+        return MetricValue(getattr(scores, field), stderr=getattr(scores, f"{field}_stderr", None))
+
+    return compute
+
+
+SPECS = tuple(
+    MetricSpec(name, _compute(name), features=(DEFAULT,), greater_is_better=True)
+    for name in ("precision", "recall", "density", "coverage")
+)

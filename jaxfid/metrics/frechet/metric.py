@@ -1,0 +1,103 @@
+"""The Frechet distance as a metric: `fid`, `sfid`, `fd_*` and its extrapolation."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxfid.errors import InputError
+from jaxfid.extraction.image_set import SPATIAL
+from jaxfid.metrics.frechet.distance import prepare_reference
+from jaxfid.metrics.frechet.factor import GaussianFactor
+from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
+from jaxfid.metrics.frechet.influence import influence_stderr
+from jaxfid.metrics.frechet.scipy_check import frechet_distance_scipy
+from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
+from jaxfid.metrics.pair import PreparedReference, SetPair
+from jaxfid.metrics.registry import CHOSEN, MetricSpec
+from jaxfid.result import MetricValue
+
+NO_ROWS = (
+    "no standard error: it needs features of single images, which a statistics file does not hold"
+)
+
+
+def _prepare(reference: PreparedReference, feature: str) -> GaussianFactor:
+    stats = reference.features.stats[feature]
+    return prepare_reference(stats.mean, stats.cov)
+
+
+def _compute(pair: SetPair, feature: str) -> MetricValue:
+    stats = pair.generated.stats[feature]
+    solution = solve_frechet(pair.reference.once(_prepare, feature), stats.mean, stats.cov)
+    checked = _check(pair, feature) if pair.verify else None
+    known = MetricValue(
+        solution.value, checked=checked, stderr_reference=_reference_stderr(pair, feature, solution)
+    )
+    kept = pair.generated.rows.get(feature)
+    if kept is None or stats.count is None:
+        return dataclasses.replace(known, reason=NO_ROWS)
+    influence = solution.influence(kept.rows)
+    labels = None if pair.labels is None else pair.labels[kept.indices]
+    try:
+        stderr = influence_stderr(influence, stats.count, labels=labels)
+    except InputError as error:  # too few images for a spread: the value holds without an error bar
+        return dataclasses.replace(known, reason=str(error))
+    return dataclasses.replace(known, stderr=stderr, influence=influence)
+
+
+def _reference_stderr(pair: SetPair, feature: str, solution: FrechetSolution) -> float | None:
+    """How far another sample of the reference would move the value; None without its features."""
+    kept = pair.reference.features.rows.get(feature)
+    count = pair.reference.features.stats[feature].count
+    if kept is None or count is None or len(kept.rows) < 2:
+        return None
+    return influence_stderr(solution.reference_influence(kept.rows), count)
+
+
+def _check(pair: SetPair, feature: str) -> float:
+    a, b = pair.reference.features.stats[feature], pair.generated.stats[feature]
+    return frechet_distance_scipy(a.mean, a.cov, b.mean, b.cov)
+
+
+def _compute_chosen(pair: SetPair) -> MetricValue:
+    return _compute(pair, pair.chosen)
+
+
+def _compute_spatial(pair: SetPair) -> MetricValue:
+    return _compute(pair, SPATIAL)
+
+
+def _compute_infinity(pair: SetPair) -> MetricValue:
+    features = np.asarray(pair.generated.features[pair.chosen])
+    line = frechet_distance_infinity(pair.reference.once(_prepare, pair.chosen), features)
+    details = {"slope": line.slope, "debiased": line.debiased}
+    return MetricValue(line.value, stderr=line.stderr, details=details)
+
+
+SPECS = (
+    MetricSpec(
+        "fd",
+        _compute_chosen,
+        moments=(CHOSEN,),
+        rows=(CHOSEN,),
+        heading="FID",
+        inception_name="fid",
+        prepare=lambda reference: reference.once(_prepare, reference.chosen),
+    ),
+    MetricSpec(
+        "sfid",
+        _compute_spatial,
+        moments=(SPATIAL,),
+        rows=(SPATIAL,),
+        heading="sFID",
+        extractors=("inception",),
+    ),
+    MetricSpec(
+        "fd_infinity",
+        _compute_infinity,
+        moments=(CHOSEN,),
+        generated_features=(CHOSEN,),
+        heading="FID-inf",
+        inception_name="fid_infinity",
+    ),
+)
