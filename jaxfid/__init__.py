@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from jaxfid.errors import InputError as InputError
     from jaxfid.errors import JaxfidError as JaxfidError
     from jaxfid.errors import WeightsUnavailableError as WeightsUnavailableError
+    from jaxfid.evaluate import compute_features as compute_features
     from jaxfid.evaluate import compute_fid as compute_fid
     from jaxfid.evaluate import compute_metrics as compute_metrics
+    from jaxfid.evaluate import (
+        compute_metrics_from_features as compute_metrics_from_features,
+    )
     from jaxfid.evaluate import compute_stats as compute_stats
     from jaxfid.evaluator import Evaluator as Evaluator
-    from jaxfid.extractors.feature_network import FeatureNetwork as FeatureNetwork
     from jaxfid.extractors.inception.model import extract_features as extract_features
+    from jaxfid.extractors.interface import Extractor as Extractor
+    from jaxfid.extractors.interface import FeatureNetwork as FeatureNetwork
     from jaxfid.extractors.weights import Weights as Weights
     from jaxfid.extractors.weights import load_weights as load_weights
     from jaxfid.images.interface import ImageSource as ImageSource
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from jaxfid.preprocessing.protocol import PROTOCOLS as PROTOCOLS
     from jaxfid.preprocessing.protocol import Protocol as Protocol
     from jaxfid.result import Metric as Metric
+    from jaxfid.result import MetricValue as MetricValue
     from jaxfid.result import Result as Result
     from jaxfid.result import SetResult as SetResult
     from jaxfid.settings import Settings as Settings
@@ -47,11 +53,17 @@ _HOMES = {
     "checkpoints.compare": ("compare_checkpoints", "compare_samples"),
     "distributed.group": ("initialize_distributed",),
     "errors": ("InputError", "JaxfidError", "WeightsUnavailableError"),
-    "evaluate": ("compute_fid", "compute_metrics", "compute_stats"),
+    "evaluate": (
+        "compute_features",
+        "compute_fid",
+        "compute_metrics",
+        "compute_metrics_from_features",
+        "compute_stats",
+    ),
     "evaluator": ("Evaluator",),
     "images.interface": ("ImageSource",),
     "images.sources": ("open_source",),
-    "extractors.feature_network": ("FeatureNetwork",),
+    "extractors.interface": ("Extractor", "FeatureNetwork"),
     "extractors.inception.model": ("extract_features",),
     "extractors.weights": ("Weights", "load_weights"),
     "metrics.frechet.distance": (
@@ -61,7 +73,7 @@ _HOMES = {
     ),
     "metrics.frechet.gradient": ("frechet_objective",),
     "preprocessing.protocol": ("PROTOCOLS", "Protocol"),
-    "result": ("Metric", "Result", "SetResult"),
+    "result": ("Metric", "MetricValue", "Result", "SetResult"),
     "settings": ("Settings",),
     "stats.files": ("Stats", "load_stats", "save_stats"),
     "stats.moments": ("Moments",),

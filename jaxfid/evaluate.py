@@ -1,19 +1,31 @@
-"""The facade: sets of images or statistics in, numbers with their provenance out."""
+"""The facade: sets of images, statistics or features in, numbers with their provenance out."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
+
+import numpy as np
+from jaxtyping import Float
 
 from jaxfid.distributed.group import one_evaluation
 from jaxfid.errors import InputError
-from jaxfid.facts import require_agreement
-from jaxfid.per_class import score_per_class
-from jaxfid.result import Result, SetResult
-from jaxfid.sampler import Sampler
-from jaxfid.samples import Images, Sample, open_images
-from jaxfid.scorer import Scorer
-from jaxfid.scores import needs_of
+from jaxfid.extraction.image_set import (
+    ExtractedFeatures,
+    ExtractedSet,
+    Images,
+    ImageSet,
+    Needs,
+    features_as_extracted,
+    open_image_set,
+)
+from jaxfid.metrics.pair import PreparedReference, SetPair
+from jaxfid.metrics.registry import MetricSpec, metric_options, metric_specs, split_names
+from jaxfid.result import MetricValue, Result, SetResult
+from jaxfid.scoring.agreement import require_agreement
+from jaxfid.scoring.evaluation import Evaluation, compute
+from jaxfid.scoring.per_class import score_per_class
 from jaxfid.settings import Settings, SettingsDict
+from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats
 
 
@@ -22,7 +34,7 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
 
     Args:
       reference: Real images (a folder, zip, tar or `.npz`/`.npy` file; a uint8 array `n h w 3`; an
-        `ImageSource`), a statistics file, or `Stats`.
+        `ImageSource`), a statistics or features file, `Stats` or `Features`.
       generated: Likewise.
       **settings: Fields of `Settings`: protocol, dims, weights, precision, batch_size and so on.
 
@@ -38,7 +50,10 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     (scored,) = compute_metrics(reference, [generated], **settings).results
     for message in scored.warnings:
         warnings.warn(message, stacklevel=2)
-    return scored.metrics["fid"].value
+    found = scored.metrics["fid"]
+    if found.value is None:
+        raise InputError(found.reason or "fid: could not be computed")
+    return found.value
 
 
 def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
@@ -52,17 +67,69 @@ def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return compute_sample(images, **settings).all_stats()
+    return extract_stats(images, **settings)[0]
 
 
 @one_evaluation
-def compute_sample(images: Images, **settings: Unpack[SettingsDict]) -> Sample:
-    """Returns all that the metrics asked for need of a set, and the files that were left out of it."""
-    choices = Settings(**settings)
-    opened = open_images(images, choices)
-    needs, _ = needs_of(choices)
-    sampler = Sampler(choices, features=needs.all(), largest=_largest([opened]))
-    return sampler.complete(opened, needs)
+def extract_stats(images: Images, **settings: Unpack[SettingsDict]) -> tuple[Stats, ExtractedSet]:
+    """Returns the statistics of a set, and the set with all that is known of it.
+
+    Args:
+      images: As in `compute_fid`.
+      **settings: As in `compute_stats`.
+    """
+    evaluation, image_set = _open_one(images, settings)
+    (network,) = evaluation.extractors.values()
+    wanted = {f for spec in evaluation.specs[network.name] for f in spec.moments}
+    named = frozenset(network.chosen if f == "chosen" else f for f in wanted)
+    extracted = evaluation.extract_with(image_set, {network.name: Needs(moments=named)})
+    stats = dict(extracted.by_extractor[network.name].stats)
+    chosen = stats.pop(network.chosen)
+    spatial = next(iter(stats.values()), None)
+    return _with_spatial(chosen, spatial), extracted
+
+
+def _with_spatial(stats: Stats, spatial: Stats | None) -> Stats:
+    return Stats(stats.mean, stats.cov, stats.count, stats.provenance, spatial)
+
+
+def compute_features(images: Images, **settings: Unpack[SettingsDict]) -> Features:
+    """Returns the features of every image with the images' keys and all that the features depend on.
+
+    Args:
+      images: As in `compute_fid`.
+      **settings: Fields of `Settings`; `dims` or `extractor` chooses the features.
+
+    Raises:
+      InputError: An argument or a file is not what it should be.
+      WeightsUnavailableError: The weights are neither here nor to be fetched.
+    """
+    return extract_features_of(images, **settings)[0]
+
+
+@one_evaluation
+def extract_features_of(
+    images: Images, **settings: Unpack[SettingsDict]
+) -> tuple[Features, ExtractedSet]:
+    """Returns the features of a set, and the set with all that is known of it."""
+    evaluation, image_set = _open_one(images, settings)
+    (network,) = evaluation.extractors.values()
+    needs = {network.name: Needs(features=frozenset({network.chosen}))}
+    extracted = evaluation.extract_with(image_set, needs)
+    found = extracted.by_extractor[network.name]
+    left_out = {skipped["key"] for skipped in extracted.skipped}
+    keys = None
+    if image_set.source is not None:
+        keys = tuple(key for key in image_set.source.keys if key not in left_out)
+    return Features(found.features[network.chosen], keys, found.provenance), extracted
+
+
+def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageSet]:
+    settings = Settings(**choices)
+    if len(settings.features.extractors) > 1:
+        raise InputError("extractor: expected one network for one file, found several")
+    image_set = open_image_set(images, limit=settings.features.limit, seed=settings.features.seed)
+    return Evaluation(settings, [image_set]), image_set
 
 
 @one_evaluation
@@ -79,8 +146,8 @@ def compute_metrics(
     Args:
       reference: As in `compute_fid`.
       generated: The sets, each as in `compute_fid`.
-      per_class: Score each class by itself as well: class folders, or the labels of a data set, which are to
-        be the same on both sides. Frechet distances alone.
+      per_class: Score each class by itself as well: class folders, or the labels of a data set, which have
+        to be the same on both sides. Frechet distances alone.
       on_result: Called with each set's scores as soon as they are known.
       **settings: Fields of `Settings`.
 
@@ -90,21 +157,71 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
-    against, *sets = [open_images(images, choices) for images in (reference, *generated)]
+    if isinstance(generated, str):
+        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
+    limit, seed = choices.features.limit, choices.features.seed
+    against, *sets = [
+        open_image_set(images, limit=limit, seed=seed) for images in (reference, *generated)
+    ]
     require_agreement(choices, [against, *sets])
     if per_class:
         result = score_per_class(against, sets, choices)
         for scored in result.results:
             on_result(scored)
         return result
-    scorer = Scorer(against, choices, largest=_largest([against, *sets]))
-    notes = [scorer.check(sample) for sample in sets]
+    evaluation = Evaluation(choices, [against, *sets])
+    notes = [evaluation.check(against, image_set) for image_set in sets]
+    prepared = evaluation.extract_reference(against)
     results = []
-    for sample, known in zip(sets, notes, strict=True):
-        results.append(scorer.score(scorer.pair(sample), known))
+    for image_set, known in zip(sets, notes, strict=True):
+        extracted = evaluation.extract_generated(image_set)
+        results.append(evaluation.score(prepared, extracted, known))
         on_result(results[-1])
-    return scorer.result(results)
+    return evaluation.result(prepared.image_set, results)
 
 
-def _largest(opened: Sequence[Sample]) -> int:
-    return max((len(s.source) for s in opened if s.source is not None), default=1)
+def compute_metrics_from_features(
+    reference: Float[np.ndarray, "m d"] | Features,
+    generated: Float[np.ndarray, "n d"] | Features,
+    *,
+    metrics: str | Sequence[str] = ("fd",),
+    **options: Any,  # noqa: ANN401
+) -> Mapping[str, MetricValue]:
+    """Returns metrics of feature vectors of any origin, by name; no image is needed.
+
+    Args:
+      reference: Features of the reference, an array `(m, d)` or from `compute_features`.
+      generated: Features of the generated images, of the same width.
+      metrics: Names of metrics that are defined on any features: fd, kd, precision and so on; or "all".
+      **options: Options of the metrics, such as `kid_subset_size`.
+
+    Raises:
+      InputError: The arrays are not what they should be, or a metric is not defined on any features.
+    """
+    known = metric_options()
+    for name, value in options.items():
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument: {name}")
+        known[name].check(value)
+    sides = [_as_extracted(side) for side in (reference, generated)]
+    chosen = {n: options.get(n, option.default) for n, option in known.items()}
+    prepared = PreparedReference(sides[0], chosen="features", default="features")
+    pair = SetPair(prepared, sides[1], options=chosen)
+    return {spec.name: compute(spec, pair) for spec in _choose_any(metrics)}
+
+
+def _as_extracted(features: Float[np.ndarray, "n d"] | Features) -> ExtractedFeatures:
+    given = features if isinstance(features, Features) else Features(np.asarray(features))
+    return features_as_extracted(given, "features")
+
+
+def _choose_any(metrics: str | Sequence[str]) -> list[MetricSpec]:
+    """Returns the metrics asked for, each of which has to be defined on any features."""
+    names = split_names(metrics) or ()
+    general = {n: spec for n, spec in metric_specs().items() if spec.extractors is None}
+    if wrong := [name for name in names if name not in {*general, "all"}]:
+        raise InputError(
+            f"metrics: expected names out of {', '.join(general)}, which are defined on any features, "
+            f"found {', '.join(wrong)}"
+        )
+    return list(general.values()) if "all" in names else [general[name] for name in names]

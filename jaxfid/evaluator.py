@@ -8,17 +8,26 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
-from jaxfid.environment import versions
 from jaxfid.errors import InputError
-from jaxfid.extraction.array_moments import ArrayMoments, make_array_moments
+from jaxfid.extraction.image_set import (
+    ExtractedFeatures,
+    ExtractedSet,
+    Images,
+    KeptFeatures,
+    open_image_set,
+)
+from jaxfid.extraction.on_device import (
+    EvaluatorState,
+    OnDevice,
+    all_gather_state,
+    make_on_device,
+)
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range
+from jaxfid.provenance import Provenance, versions
 from jaxfid.result import SetResult
-from jaxfid.sampler import Sampler
-from jaxfid.samples import Images, Sample, open_images
-from jaxfid.scorer import Scorer
-from jaxfid.settings import EXTRACTOR_METRIC, Settings, SettingsDict
+from jaxfid.scoring.evaluation import Evaluation, Prepared
+from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
-from jaxfid.stats.moments import Moments
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,13 +35,15 @@ class _Plan:
     """All of an evaluator but its network; equal to itself alone, so that JAX can compile for it.
 
     Attributes:
+      evaluation: Metrics and settings.
       provenance: What the statistics depend on.
-      scorer: The reference made ready, if there is one.
-      notes: What has to be said of a comparison with it.
+      reference: The reference made ready, if there is one.
+      notes: What has to be said about a comparison with it.
     """
 
+    evaluation: Evaluation
     provenance: Mapping[str, Any]
-    scorer: Scorer | None
+    reference: Prepared | None
     notes: Sequence[str]
 
 
@@ -52,8 +63,10 @@ class Evaluator:
         print(evaluator.compute(state))
 
     `init`, `features` and `update` may be used inside `jit`, `scan`, `shard_map` and `pmap`. A state
-    is a pytree of float64 sums; `a + b` is the images of both, and `jax.lax.psum` adds those of all
-    devices. Saved and loaded, as NumPy arrays, it goes on as `evaluator.init() + loaded`.
+    is a pytree of float64 sums and of some features for the error bar. `a + b` is the images of both.
+    `evaluator.all_gather(state, axis_name)` merges the states of all devices inside a mapped function;
+    `jax.lax.psum` would add the kept features as numbers, so that the value comes without its error bar.
+    Saved and loaded, as NumPy arrays, it goes on as `evaluator.init() + loaded`.
 
     An evaluator is a pytree of the network's weights: give it to compiled functions as an argument, as
     above. A function that closes over it works as well, but JAX then writes the weights into the
@@ -81,48 +94,52 @@ class Evaluator:
             they score: `floor(x * 127.5 + 128)`, clipped, for -1..1, and likewise for the other ranges.
             Their gradient is that of the values before they were rounded.
           **settings: Fields of `Settings`. Of an update, `batch_size` images go through the network at
-            once; `blocks` are for the error bar, and each makes a state 33 MB larger at 2048 features.
-            What is about reading images is about those of the reference.
+            once. What is about reading images is about those of the reference.
 
         Raises:
           InputError: An argument is not what it should be, or the reference was made otherwise.
           WeightsUnavailableError: The weights are neither here nor to be fetched.
         """
         choices = Settings(**settings)
-        if choices.metrics not in (("fid",), (EXTRACTOR_METRIC,)):
-            raise InputError(
-                "metrics: an evaluator keeps sums of features, which give fid alone; "
-                f"found {', '.join(choices.metrics)}"
-            )
         value_range = check_value_range(value_range)
-        scorer, sampler = _open_reference(reference, choices)
-        feature = str(choices.dims)
-        self._network = make_array_moments(
-            sampler.make_extractor((feature,)),
-            feature,
+        opened = None
+        if reference is not None:
+            limit, seed = choices.features.limit, choices.features.seed
+            opened = open_image_set(reference, limit=limit, seed=seed)
+        evaluation = Evaluation(choices, [] if opened is None else [opened])
+        _check_metrics(evaluation)
+        (network,) = evaluation.extractors.values()
+        notes = [] if opened is None else evaluation.check(opened, name="the evaluator")
+        prepared = None if opened is None else evaluation.extract_reference(opened)
+        extractor = network.load()
+        self._network = make_on_device(
+            extractor,
+            network.chosen,
             value_range=value_range,
             quantize=quantize,
-            num_blocks=choices.blocks,
-            batch_size=choices.batch_size,
-            sums=choices.sums,
+            batch_size=choices.runtime.batch_size,
+            sums=choices.runtime.sums,
         )
-        pixels = {"value_range": value_range, "quantize": quantize}
-        provenance = {**sampler.provenance(), **pixels, "versions": versions()}
-        notes = [] if scorer is None else scorer.check(Sample("the evaluator"))
-        if scorer is not None:
-            scorer.reference.factor(feature)  # now, not in the middle of a training
-        self._plan = _Plan(provenance, scorer, notes)
+        provenance = Provenance(
+            extractor.provenance(network.chosen),
+            value_range=value_range,
+            quantize=quantize,
+            versions=versions(),
+        )
+        if prepared is not None:
+            evaluation.warm_up(prepared)  # now, not in the middle of a training
+        self._plan = _Plan(evaluation, provenance, prepared, notes)
 
-    def init(self) -> Moments:
+    def init(self) -> EvaluatorState:
         """Returns the state of no images."""
         return self._network.init()
 
     def update(
         self,
-        state: Moments,
+        state: EvaluatorState,
         images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"],
         mask: Bool[Array, " n"] | None = None,
-    ) -> Moments:
+    ) -> EvaluatorState:
         """Returns the state with further images.
 
         Args:
@@ -148,12 +165,15 @@ class Evaluator:
         return self._network.features(images)
 
     def update_from_features(
-        self, state: Moments, features: Float32[Array, "n d"], mask: Bool[Array, " n"] | None = None
-    ) -> Moments:
+        self,
+        state: EvaluatorState,
+        features: Float32[Array, "n d"],
+        mask: Bool[Array, " n"] | None = None,
+    ) -> EvaluatorState:
         """Returns the state with further images, whose features are given; else as `update`."""
         return self._network.update(state, features, mask)
 
-    def stats(self, state: Moments) -> Stats:
+    def stats(self, state: EvaluatorState) -> Stats:
         """Returns mean, covariance, count and provenance, as `compute_stats` does, for `save_stats`.
 
         Args:
@@ -162,7 +182,7 @@ class Evaluator:
         Raises:
           InputError: There are fewer than two images, or features that are not finite.
         """
-        moments = _blocks(state).total_over(0)
+        moments = state.total().moments
         if not np.isfinite(moments.total).all():
             raise InputError(
                 "state: features are NaN or infinite; an image of the samples was, or the network overflowed"
@@ -170,10 +190,10 @@ class Evaluator:
         cov = moments.cov()
         return Stats(moments.mean(), cov, int(moments.count), self._plan.provenance)
 
-    def compute(self, state: Moments, *, name: str = "generated") -> SetResult:
+    def compute(self, state: EvaluatorState, *, name: str = "generated") -> SetResult:
         """Returns the FID of all images so far, as `compute_metrics` gives it of a set.
 
-        With its error bar, where they are enough (see `Settings.blocks`), which costs a solve per block.
+        It has its error bar from the features that the state keeps.
 
         Args:
           state: Further leading axes, as of states of several devices, are added up.
@@ -182,37 +202,49 @@ class Evaluator:
         Raises:
           InputError: There is no reference; or as in `stats`.
         """
-        scorer = self._plan.scorer
-        if scorer is None:
+        plan, total = self._plan, state.total()
+        if plan.reference is None:
             raise InputError("reference: none was given; `stats` needs none")
-        feature = self._network.feature
-        generated = Sample(name, {feature: self.stats(state)}, {feature: _blocks(state)})
-        return scorer.score(scorer.pair(generated), self._plan.notes)
+        (network,), feature = plan.evaluation.extractors, self._network.feature
+        rows = {}
+        if total.parts == 1:  # else they were added as numbers, and mean nothing
+            kept = total.rows.kept()
+            rows[feature] = KeptFeatures(kept, np.arange(len(kept)))
+        features = ExtractedFeatures(plan.provenance, {feature: self.stats(total)}, rows)
+        return plan.evaluation.score(
+            plan.reference, ExtractedSet(name, {network: features}), plan.notes
+        )
 
-    def tree_flatten(self) -> tuple[tuple[ArrayMoments], _Plan]:
+    @staticmethod
+    def all_gather(state: EvaluatorState, axis_name: str) -> EvaluatorState:
+        """Returns the state of all devices of a mapped axis, the same on each device.
+
+        Args:
+          state: This device's, inside `shard_map` or `pmap`.
+          axis_name: Name of the axis.
+        """
+        return all_gather_state(state, axis_name)
+
+    def tree_flatten(self) -> tuple[tuple[OnDevice], _Plan]:
         """Returns the network, and what JAX compiles for."""
         return (self._network,), self._plan
 
     @classmethod
-    def tree_unflatten(cls, plan: _Plan, children: tuple[ArrayMoments]) -> Self:
+    def tree_unflatten(cls, plan: _Plan, children: tuple[OnDevice]) -> Self:
         """Returns the evaluator of these parts."""
         evaluator = object.__new__(cls)
         (evaluator._network,), evaluator._plan = children, plan
         return evaluator
 
 
-def _open_reference(reference: Images | None, settings: Settings) -> tuple[Scorer | None, Sampler]:
-    if reference is None:
-        return None, Sampler(settings, features=frozenset(), largest=1)
-    opened = open_images(reference, settings)
-    largest = 1 if opened.source is None else len(opened.source)
-    scorer = Scorer(opened, settings, largest=largest)
-    return scorer, scorer.sampler
-
-
-def _blocks(state: Moments) -> Moments:
-    """Returns the state on the host with the blocks as its one leading axis."""
-    moments = jax.tree.map(np.asarray, state)
-    while moments.count.ndim > 1:
-        moments = moments.total_over(0)
-    return moments
+def _check_metrics(evaluation: Evaluation) -> None:
+    """Checks that sums and some rows are enough for what was asked for."""
+    if len(evaluation.extractors) > 1:
+        raise InputError("extractor: an evaluator takes one network, found several")
+    for name, specs in evaluation.specs.items():
+        found = [spec.result_name(name) for spec in specs]
+        if [spec.name for spec in specs] != ["fd"]:
+            raise InputError(
+                "metrics: an evaluator keeps sums of features, which give fid alone; "
+                f"found {', '.join(found)}"
+            )

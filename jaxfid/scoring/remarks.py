@@ -1,11 +1,12 @@
 """What must not be compared, and what a reader of a number has to be told."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxfid.errors import InputError
-from jaxfid.stats.files import check_comparable
+from jaxfid.extractors.interface import INCEPTION
+from jaxfid.provenance import diff_features
 
 FEW_IMAGES = 10_000
 """Below this the bias of a Frechet distance is no longer small beside what is compared."""
@@ -27,7 +28,7 @@ class Origin:
 
 
 def check_pair(reference: Origin, generated: Origin, *, allow_mismatch: bool = False) -> list[str]:
-    """Returns what has to be said of a comparison of two sets.
+    """Returns what has to be said about a comparison of two sets.
 
     Args:
       reference: One side.
@@ -44,19 +45,24 @@ def check_pair(reference: Origin, generated: Origin, *, allow_mismatch: bool = F
             f"{both}: {generated.width} features against {reference.width}; choose --dims"
         )
     unknown = [origin.name for origin in (reference, generated) if origin.provenance is None]
-    if unknown:
+    if reference.provenance is None or generated.provenance is None:
         return [
             f"{' and '.join(unknown)}: the file does not say how it was made, so that protocol, weights "
             "and precision could not be checked"
         ]
-    mismatches = check_comparable(reference.provenance, generated.provenance)
+    mismatches = diff_features(generated.provenance, reference.provenance)
     if mismatches and not allow_mismatch:
         raise InputError(f"{both}: {'; '.join(mismatches)}. Make both under the same settings")
     return [f"{both}, yet was: {'; '.join(mismatches)}"] if mismatches else []
 
 
 def warn_of_sizes(
-    reference: tuple[str, int | None], generated: tuple[str, int | None], *, width: int
+    reference: tuple[str, int | None],
+    generated: tuple[str, int | None],
+    *,
+    width: int,
+    frechet: bool = True,
+    neighbours: bool = True,
 ) -> list[str]:
     """Returns what the numbers of images do to the metrics, where they do something.
 
@@ -64,10 +70,16 @@ def warn_of_sizes(
       reference: Name and number of images, None where it is not known.
       generated: Likewise.
       width: Features per image.
+      frechet: Whether a metric of means and covariances was asked for.
+      neighbours: Whether precision, recall, density or coverage was asked for.
     """
     counts = [count for _, count in (reference, generated) if count is not None]
-    warnings = [_warn_of_few(name, n, width) for name, n in (reference, generated) if n is not None]
-    if len(set(counts)) > 1:
+    warnings: list[str | None] = []
+    if frechet:
+        warnings += [
+            _warn_of_few(name, n, width) for name, n in (reference, generated) if n is not None
+        ]
+    if neighbours and len(set(counts)) > 1:
         warnings.append(
             f"{generated[0]}: {generated[1]} images against {reference[1]}: precision, recall, density and "
             "coverage depend on both numbers; compare only values of the same two"
@@ -79,24 +91,33 @@ def _warn_of_few(name: str, count: int, width: int) -> str | None:
     if count <= width:
         return (
             f"{name}: {count} images for {width} features leave the covariance singular: a Frechet "
-            "distance is exact for these images, but far above that of more of the same kind; KID is not"
+            f"distance of so few is far above that of more; compare it only with values of {count} images"
         )
     if count < FEW_IMAGES:
         return (
             f"{name}: with {count} images a Frechet distance is biased upwards by about as much as good "
-            f"models differ, the Inception Score downwards: compare only values of {count} images, or KID"
+            f"models differ: compare it only with values of {count} images"
         )
     return None
 
 
-def warn_of_weights(provenance: Mapping[str, Any] | None) -> list[str]:
-    """Returns a warning where the network is known not to be the one that defines the FID."""
-    if provenance is None or provenance.get("weights_official", True):
+def warn_of_weights(provenances: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Returns a warning where a network is known not to be the one that defines the FID.
+
+    Args:
+      provenances: What the features of either side depend on; None where a file does not say.
+    """
+    return list(dict.fromkeys(w for p in provenances if p is not None for w in _of_weights(p)))
+
+
+def _of_weights(provenance: Mapping[str, Any]) -> list[str]:
+    if provenance.get("weights_official", True):
         return []
-    if network := provenance.get("extractor"):
-        name, weights = f"fd_{network}", provenance["weights_name"]
+    network, weights = provenance.get("extractor", INCEPTION), provenance["weights_name"]
+    if network != INCEPTION:
+        name = f"fd_{network}"
         return [
             f"{name} is a Frechet distance of features of {network} ({weights}), no FID: compare it with "
             f"values of {name} alone"
         ]
-    return [f"{provenance['weights_name']} are not the official weights: these values are no FIDs"]
+    return [f"{weights} are not the official weights: these values are no FIDs"]

@@ -1,0 +1,1 @@
+"""From opened sets to results: which networks, which metrics, what must not be compared."""

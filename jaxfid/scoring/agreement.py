@@ -1,0 +1,62 @@
+"""Whether all processes are about to do the same."""
+
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from jaxfid.distributed.group import process_group
+from jaxfid.extraction.image_set import ImageSet
+from jaxfid.images.identity import identify_source
+from jaxfid.settings import Settings
+from jaxfid.storage.digests import digest_arrays
+
+
+def require_agreement(settings: Settings, image_sets: Sequence[ImageSet]) -> None:
+    """Finds out whether all processes evaluate the same; alone, there is nothing to find out.
+
+    How the work is done may differ between them; what is computed may not.
+
+    Args:
+      settings: The choices.
+      image_sets: The sets as they were opened.
+
+    Raises:
+      InputError: They do not; the message says what differs, on every process.
+    """
+    group = process_group()
+    if group.count > 1:
+        group.require_agreement(_describe(settings, image_sets))
+
+
+def _describe(settings: Settings, image_sets: Sequence[ImageSet]) -> dict[str, Any]:
+    f, m = settings.features, settings.metrics
+    names = [e if isinstance(e, str) else e.name for e in f.extractors]
+    entries: dict[str, Any] = {
+        "version": metadata.version("jaxfid"),
+        "extractor": names,
+        "protocol": None if f.protocol is None else f.protocol.content(),
+        "metrics": m.names,
+        "number of sets": len(image_sets),
+        **m.options,
+        **{n: getattr(f, n) for n in ("dims", "precision", "limit", "seed", "on_error")},
+        **{n: getattr(m, n) for n in ("allow_mismatch", "verify")},
+        "batch_size": settings.runtime.batch_size,
+    }
+    for number, image_set in enumerate(image_sets):
+        entries |= {f"{n} of set {number}": v for n, v in identify_image_set(image_set).items()}
+    return entries
+
+
+def identify_image_set(image_set: ImageSet) -> dict[str, Any]:
+    """Returns what tells a set from any other: digests of its statistics, features and images."""
+    entries: dict[str, Any] = {}
+    stats = image_set.stats
+    while stats is not None:
+        name = "statistics" if stats is image_set.stats else "statistics of spatial"
+        entries[name] = digest_arrays({"mean": stats.mean, "cov": stats.cov})
+        stats = stats.spatial
+    if image_set.features is not None:
+        entries["features"] = digest_arrays({"rows": image_set.features.rows})
+    if image_set.source is not None:
+        entries |= identify_source(image_set.source)
+    return entries
