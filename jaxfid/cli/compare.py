@@ -1,4 +1,4 @@
-"""The commands `compare` and `report`: from checkpoints to a table, and from there to a page."""
+"""The command `compare`: from checkpoints to a table."""
 
 import argparse
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from jaxfid.cli.options import (
     add_extractor,
     add_metrics,
     add_settings,
-    check_writable,
     chosen_settings,
-    say,
     start_jax,
 )
+from jaxfid.cli.output import print_line, say
+from jaxfid.cli.processes import is_distributed
 from jaxfid.errors import InputError, JaxfidError
 
 VALUE_RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
@@ -24,7 +24,7 @@ _OF_DRAWING = ("num_images", "chunk_size")
 _OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch")
 
 
-def add_compare(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `compare`."""
     parser.add_argument("reference", help="images or a statistics file")
     sets = parser.add_argument_group("what is compared")
@@ -59,7 +59,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add_extractor(parser)
 
 
-def run_compare(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Runs `compare`: a line for each checkpoint as it is finished, then the table.
 
     Raises:
@@ -75,32 +75,12 @@ def run_compare(options: argparse.Namespace) -> None:
     try:
         entries = _compare(options, on_entry)
     except KeyboardInterrupt:
-        print(format_table(RunFolder(options.out).entries))
+        print_line(format_table(RunFolder(options.out).entries))
         raise
-    print(format_table(entries))
+    print_line(format_table(entries))
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
         raise JaxfidError("; ".join(str(entry.failure) for entry in failed))
-
-
-def add_report(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `report`."""
-    parser.add_argument("folder", metavar="RUN", help="the folder that compare wrote to")
-    parser.add_argument("-o", "--output", required=True, metavar="report.html", type=Path)
-
-
-def run_report(options: argparse.Namespace) -> None:
-    """Runs `report`.
-
-    Raises:
-      InputError: The folder holds no comparison, or the page cannot be written.
-    """
-    check_writable(options.output)
-    from jaxfid.report.page import make_page
-    from jaxfid.report.run_folder import RunFolder
-
-    options.output.write_text(make_page(RunFolder(options.folder)), encoding="utf-8")
-    print(f"{options.output}: written")
 
 
 def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> Any:  # noqa: ANN401
@@ -135,7 +115,7 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"{names}: these are for --checkpoints, not for --samples")
     elif options.limit is not None:
         raise InputError("limit: expected --num-images beside --checkpoints, found --limit")
-    if options.distributed:
+    if is_distributed(options):
         raise InputError("distributed: compare runs as one process, on all of its devices")
 
 

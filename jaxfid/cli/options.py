@@ -1,49 +1,48 @@
-"""Options that several commands share, and what they stand for. Imports no JAX until it is to be started."""
+"""Options that several commands share, and what they stand for."""
 
 import argparse
-import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from jaxfid.cli.output import say
 from jaxfid.cli.processes import add_process_options, is_first
 from jaxfid.errors import InputError
 from jaxfid.extractors.precision import PRECISIONS
 from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, PROTOCOLS
-from jaxfid.settings import DIMS, METRICS, Settings
 
-SETTINGS = {field.name for field in dataclasses.fields(Settings)} - {"progress"}
-"""Fields of `Settings` that are options of the command line, where a command has them."""
+DEFAULT_RESUME_EVERY_S = 30.0
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that sees images may be told."""
-    default = Settings()
     add = parser.add_argument
-    add("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL.name, help="resize and scaling")
-    add("--dims", type=int, choices=DIMS, default=default.dims, help="features; 2048 is pool3")
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        help=f"resize and scaling (default {DEFAULT_PROTOCOL.name}, or the extractor's own)",
+    )
+    add(
+        "--dims", type=int, metavar="N", help="Inception's features: 64, 192, 768 or 2048 (default)"
+    )
     add(
         "--weights",
-        default=default.weights,
         metavar="auto|untrained|PATH",
-        help="the network's weights",
+        help="the network's weights (default auto); NAME=PATH[,...] with several extractors",
     )
-    add("--precision", choices=PRECISIONS, default=default.precision)
+    add("--precision", choices=PRECISIONS, help="how products are taken (default float32)")
     add("--batch-size", type=int, metavar="N", help="images per step over all devices")
-    add(
-        "--num-workers", type=int, default=default.num_workers, metavar="N", help="decoding threads"
-    )
+    add("--num-workers", type=int, metavar="N", help="decoding threads (default 2)")
     add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
     add(
         "--sums",
         choices=("auto", "device", "host"),
-        default=default.sums,
         help="where sums of features are kept (auto: the host where devices have no float64)",
     )
     add("--limit", type=int, metavar="N", help="score a random subset of N images")
-    add("--seed", type=int, default=default.seed, metavar="S", help="of that subset")
-    add("--on-error", choices=("fail", "skip"), default=default.on_error, help="unreadable files")
+    add("--seed", type=int, metavar="S", help="of that subset (default 0)")
+    add("--on-error", choices=("fail", "skip"), help="unreadable files (default fail)")
     add(
         "--compile-cache",
         metavar="DIR|none",
@@ -54,47 +53,75 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--resume-every",
         dest="resume_every_s",
         type=float,
-        default=default.resume_every_s,
         metavar="SECONDS",
-        help="from one snapshot of the progress to the next",
+        help=f"from one snapshot to the next (default {DEFAULT_RESUME_EVERY_S:g})",
+    )
+    add(
+        "--resume-strict",
+        action="store_const",
+        const=True,
+        help="know a set again by every byte of its images",
     )
     add_process_options(parser)
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
-    """Adds which metrics are computed, and how."""
-    parser.add_argument(
-        "--metrics", metavar="NAMES", help=f"{','.join(METRICS)}; all; adm (default fid)"
-    )
-    parser.add_argument("--splits", choices=("torch_fidelity", "adm"), default="torch_fidelity")
-    parser.add_argument(
-        "--kid-subset-size", type=int, default=Settings.kid_subset_size, metavar="N"
-    )
-    parser.add_argument(
-        "--blocks",
-        type=int,
-        default=Settings.blocks,
-        metavar="N",
-        help="blocks of images left out in turn for error bars; 1 for none",
-    )
+    """Adds which metrics are computed, and the options that they offer."""
+    from jaxfid.metrics.registry import metric_names, metric_options
+
+    names = ",".join(metric_names())
+    parser.add_argument("--metrics", metavar="NAMES", help=f"{names}; all; adm (default fid)")
+    for option in metric_options().values():
+        parser.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=type(option.default),
+            choices=option.choices or None,
+            metavar=None if option.choices else "N",
+            help=f"{option.help} (default {option.default})",
+        )
+    parser.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
 
 
 def add_extractor(parser: argparse.ArgumentParser) -> None:
-    """Adds the choice of another network than the FID's."""
+    """Adds the choice of other networks than the FID's."""
     parser.add_argument(
         "--extractor",
-        metavar="torchvision|keras|MODULE:FUNCTION",
-        help="another network, or a function that returns a jaxfid.FeatureNetwork; gives fd_NAME, no FID",
+        metavar="NAME[,NAME...]",
+        help="networks: inception (default), torchvision, keras, or MODULE:FUNCTION, a function that "
+        "returns a jaxfid.Extractor; other networks give fd_NAME, no FID",
     )
 
 
 def _count_or_all(text: str) -> int | None:
-    return None if text == "all" else int(text)
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or all, found {text!r}") from None
+
+
+def _split_weights(text: str) -> str | dict[str, str]:
+    """Returns the weights of each network by its name, where names are given."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.isidentifier() and equals for name, equals, _ in pairs):
+        return text
+    return {name: path for name, _, path in pairs}
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns those options of a command that are fields of `Settings`."""
-    chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
+    """Returns those options of a command that are choices of `Settings` and were made."""
+    from jaxfid.metrics.registry import metric_options
+    from jaxfid.settings import SettingsDict
+
+    names = {*SettingsDict.__annotations__, *metric_options()} - {"progress"}
+    given = {name: getattr(options, name, None) for name in names}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "blocks" in chosen:
+        say("jaxfid: warning: --blocks is ignored: error bars come from single images now")
+        del chosen["blocks"]
+    if "weights" in chosen:
+        chosen["weights"] = _split_weights(chosen["weights"])
     return {**chosen, "progress": sys.stderr.isatty() and is_first(options)}
 
 
@@ -121,8 +148,3 @@ def check_writable(path: Path) -> None:
     """Finds out before the work, not after it, that the result has nowhere to go."""
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"{path}: expected a file in a folder that exists and can be written")
-
-
-def say(line: str) -> None:
-    """Writes a line for people, as stdout is for data."""
-    print(line, file=sys.stderr, flush=True)

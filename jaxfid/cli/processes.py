@@ -38,7 +38,7 @@ def run_joined(command: Callable[[argparse.Namespace], None], options: argparse.
       InputError: It is not known, or not right, where they meet.
       JaxfidError: The command failed, here or on another process.
     """
-    if not _is_distributed(options):
+    if not is_distributed(options):
         command(options)
         return
     from jaxfid.distributed.group import process_group
@@ -66,7 +66,7 @@ def _join(options: argparse.Namespace) -> None:
 
 def is_first(options: argparse.Namespace) -> bool:
     """Whether this process is the one that writes results."""
-    if not _is_distributed(options):
+    if not is_distributed(options):
         return True
     from jaxfid.distributed.group import process_group
 
@@ -75,7 +75,7 @@ def is_first(options: argparse.Namespace) -> bool:
 
 def leave_if_joined(options: argparse.Namespace, error: JaxfidError) -> None:
     """Reports the error and ends this process, where it is one of several that now all end."""
-    if not _is_distributed(options):
+    if not is_distributed(options):
         return
     from jaxfid.distributed.group import leave, process_group
 
@@ -85,6 +85,6 @@ def leave_if_joined(options: argparse.Namespace, error: JaxfidError) -> None:
         leave(error.exit_code)
 
 
-def _is_distributed(options: argparse.Namespace) -> bool:
+def is_distributed(options: argparse.Namespace) -> bool:
     given = [getattr(options, name, None) is not None for name in WHERE]
     return getattr(options, "distributed", False) or any(given)

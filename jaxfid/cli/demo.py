@@ -1,9 +1,11 @@
-"""The main job on pictures that are drawn here: the score grows with the disturbance.
+"""The command `demo`: the main job on pictures that are drawn here. The score grows with the disturbance.
 
 The disturbances are those of the figure with which Heusel et al. (2017, https://arxiv.org/abs/1706.08500)
 introduced the FID.
 """
 
+import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from jaxfid.cli.options import start_jax
 from jaxfid.errors import JaxfidError, WeightsUnavailableError
 from jaxfid.evaluate import compute_metrics
 from jaxfid.extractors.weights import load_weights
@@ -179,3 +182,15 @@ def draw_figure(
         curve.grid(alpha=0.3)
     axes[1, 0].set_ylabel(label)
     figure.savefig(path, dpi=120)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `demo`."""
+    parser.add_argument("--out", default="jaxfid-demo.png", type=Path, metavar="PNG")
+    parser.add_argument("--weights", default="auto")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs `demo`."""
+    start_jax()
+    run_demo(weights=options.weights, figure=options.out, progress=sys.stderr.isatty())

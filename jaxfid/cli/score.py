@@ -1,0 +1,83 @@
+"""The command `score`."""
+
+import argparse
+from pathlib import Path
+
+from jaxfid.cli.options import (
+    add_extractor,
+    add_metrics,
+    add_settings,
+    check_writable,
+    chosen_settings,
+    start_jax,
+)
+from jaxfid.cli.output import print_line, say, say_skipped
+from jaxfid.cli.processes import is_first
+from jaxfid.result import Result, SetResult
+from jaxfid.storage.files import write_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `score`."""
+    add = parser.add_argument
+    add("reference", help="images, a statistics file or a features file")
+    add("generated", nargs="+", help="likewise")
+    add_settings(parser)
+    add_extractor(parser)
+    add_metrics(parser)
+    add("--per-class", action="store_true", help="each class by itself as well")
+    add("--json", metavar="PATH", help="write the result as JSON; - for stdout")
+    add("--verify", action="store_const", const=True, help="each distance by SciPy's sqrtm as well")
+    add(
+        "--allow-mismatch",
+        action="store_const",
+        const=True,
+        help="compare statistics made under other settings, with a warning",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs `score`: a line for each set as it is finished, then how the sets compare.
+
+    Raises:
+      InputError: An argument or a file is not what it should be.
+      WeightsUnavailableError: The weights are neither here nor to be fetched.
+    """
+    first = is_first(options)
+    if first and options.json and options.json != "-":
+        check_writable(Path(options.json))
+    start_jax(options.compile_cache)
+    from jaxfid.evaluate import compute_metrics
+
+    result = compute_metrics(
+        options.reference,
+        options.generated,
+        per_class=options.per_class,
+        on_result=lambda scored: _show(scored, options) if first else None,
+        **chosen_settings(options),
+    )
+    if first:
+        _finish(result, options)
+
+
+def _show(scored: SetResult, options: argparse.Namespace) -> None:
+    from jaxfid.report.tables import format_classes
+
+    for warning in scored.warnings:
+        say(f"jaxfid: warning: {warning}")
+    say_skipped(scored.skipped)
+    if options.json != "-":
+        print_line(str(scored))
+        if scored.classes:
+            print_line(format_classes(scored))
+
+
+def _finish(result: Result, options: argparse.Namespace) -> None:
+    """Saves first and prints after: a line that cannot be printed does not cost the result."""
+    if options.json == "-":
+        print_line(result.to_json())
+        return
+    if options.json:
+        write_file(options.json, result.to_json() + "\n")
+    for comparison in result.comparisons:
+        print_line(str(comparison))
