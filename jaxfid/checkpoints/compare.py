@@ -11,9 +11,9 @@ from jaxfid.checkpoints.run import OnEntry, Series
 from jaxfid.checkpoints.sampling import MakeSample, draw_from, load_sampler
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
+from jaxfid.extraction.image_set import Images, ImageSet, open_image_set
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.report.run_folder import Entry
-from jaxfid.samples import Images, Sample, open_images
 from jaxfid.settings import Settings, SettingsDict
 
 Location = str | os.PathLike[str]
@@ -57,22 +57,22 @@ def compare_checkpoints(
     choices = _choose(out, settings)
     make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
 
-    def open_set(checkpoint: Checkpoint) -> Sample:
+    def open_set(checkpoint: Checkpoint) -> ImageSet:
         source = draw_from(
             checkpoint,
             make_sample,
             num_images=num_images,
-            seed=choices.seed,
+            seed=choices.features.seed,
             chunk_size=chunk_size,
             value_range=value_range,
-            num_devices=choices.devices,
+            num_devices=choices.runtime.devices,
         )
-        return Sample(source.name, source=source)
+        return ImageSet(source.name, source)
 
     drawn = {
         "sampler": _name(make_sample),
         "number of images": num_images,
-        "seed": choices.seed,
+        "seed": choices.features.seed,
         "chunk size": chunk_size,
         "value range": value_range,
     }
@@ -110,9 +110,10 @@ def compare_samples(
     """
     choices = _choose(out, settings)
     found = find_sets(samples)
-    opened = {c.name: open_images(c.path, choices) for c in found}
+    limit, seed = choices.features.limit, choices.features.seed
+    opened = {c.name: open_image_set(c.path, limit=limit, seed=seed) for c in found}
     largest = max((len(s.source) for s in opened.values() if s.source is not None), default=1)
-    drawn = {"limit": choices.limit, "seed": choices.seed}
+    drawn = {"limit": limit, "seed": seed}
     series = Series(reference, choices, out, lambda c: opened[c.name], drawn, largest=largest)
     return series.run(lambda: found, on_entry=on_entry)
 

@@ -1,7 +1,6 @@
-"""A series of sets, scored one after another against one reference into the folder of a run."""
+"""One comparison: sets scored one after another against one reference, into the folder of a run."""
 
 import dataclasses
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,24 +8,27 @@ from typing import Any
 
 from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.checkpoints.watch import Watch
+from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError, JaxfidError
+from jaxfid.extraction.image_set import ExtractedSet, Images, ImageSet, open_image_set
 from jaxfid.extraction.snapshots import snapshot_path
-from jaxfid.images.identity import identify_source
+from jaxfid.extractors.interface import INCEPTION
+from jaxfid.metrics.manifold import compute_manifold
+from jaxfid.metrics.pair import SetPair
 from jaxfid.report.pictures import Album, keep_extremes
 from jaxfid.report.run_folder import Entry, Picture, RunFolder
 from jaxfid.report.tables import format_csv, format_json
-from jaxfid.samples import Images, Sample, open_images
-from jaxfid.scorer import Scorer
-from jaxfid.scores import POOL3, Pair
+from jaxfid.scoring.agreement import identify_image_set
+from jaxfid.scoring.evaluation import Evaluation, Prepared
 from jaxfid.settings import Settings
 
-OF_THE_SCORES = ("metrics", "splits", "kid_subset_size", "blocks", "on_error")
-"""Settings that all scores of a series have in common, besides those of the features."""
-
-_OF_REALISM = {"precision", "recall", "density", "coverage"}
+OpenSet = Callable[[Checkpoint], ImageSet]
+"""From a checkpoint to its images, statistics or features."""
 
 OnEntry = Callable[[Entry], Any]
-OpenSet = Callable[[Checkpoint], Sample]
+
+_WITH_REALISM = frozenset({"precision", "recall", "density", "coverage"})
+"""Metrics that find the realism of every image on their way."""
 
 
 class Series:
@@ -55,17 +57,17 @@ class Series:
         Raises:
           InputError: The folder holds another run, or the reference cannot be scored against.
         """
-        opened = open_images(reference, settings)
-        if opened.source is not None:
-            largest = max(largest, len(opened.source))
-        self._settings, self._open = settings, open_set
+        opened = open_image_set(
+            reference, limit=settings.features.limit, seed=settings.features.seed
+        )
+        self._opened, self._open = opened, open_set
+        self._resume = settings.runtime.resume
         self._under_way: set[str] = set()
-        self._scorer = Scorer(opened, settings, largest=largest)
-        self._notes = self._scorer.check(Sample("the samples"))
-        facts = {name: getattr(settings, name) for name in OF_THE_SCORES}
-        facts |= self._scorer.sampler.provenance()
+        self._evaluation = Evaluation(settings, [opened], largest=largest)
+        self._notes = self._evaluation.check(opened)
+        self._reference: Prepared | None = None
         self._folder = RunFolder(out)
-        self._folder.begin(_identify(opened) | dict(drawn) | facts)
+        self._folder.begin(_identify(opened) | dict(drawn) | self._evaluation.describe())
         self._reference_album = None
         if opened.source is not None:
             self._reference_album = Album(self._folder, opened.source, "reference")
@@ -114,11 +116,11 @@ class Series:
 
     def _score(self, checkpoint: Checkpoint) -> Entry | None:
         """The checkpoint's entry; None where it was deleted before it could be loaded."""
-        self._see_reference()
+        reference = self._see_reference()
         began, stamp = time.monotonic(), checkpoint.stamp()
         fields: dict[str, Any] = {}
         try:
-            fields = self._see(checkpoint)
+            fields = self._see(checkpoint, reference)
         except InputError:
             raise
         except JaxfidError as error:  # such as images that are not finite: the others may be better
@@ -130,36 +132,49 @@ class Series:
         seconds = round(time.monotonic() - began, 3)
         return Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, **fields)
 
-    def _see(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def _see(self, checkpoint: Checkpoint, reference: Prepared) -> dict[str, Any]:
         opened = dataclasses.replace(self._open(checkpoint), name=checkpoint.name)
         album, pictures = None, {}
         if opened.source is not None:
             # Before the pass, which begins with the chunk that these come from.
             album = Album(self._folder, opened.source, checkpoint.name)
             pictures["first"] = album.keep_first()
-            self._under_way.add(opened.source.name)
-        pair = self._scorer.pair(opened, stays=False)  # its entry stays
-        scores = self._scorer.score(pair, self._notes)
+            self._under_way.add(opened.name)
+        # The entry is kept, so that of the finished set no snapshot is needed.
+        generated = self._evaluation.extract_generated(opened, keep_finished=False)
+        pairs = self._evaluation.pairs(reference, generated)
+        scores = self._evaluation.score(reference, generated, self._notes, pairs=pairs)
         if album is not None:
-            pictures |= self._keep_extremes(pair, album)
+            pictures |= self._keep_extremes(pairs, reference.image_set, generated, album)
         return {"scores": scores, "pictures": pictures}
 
-    def _see_reference(self) -> None:
+    def _see_reference(self) -> Prepared:
         # The first time it goes through the network here, which no checkpoint's seconds are to hold.
-        about = self._scorer.result([])
+        if self._reference is None:
+            self._reference = self._evaluation.extract_reference(self._opened)
         if not self._folder.about:
+            about = self._evaluation.result(self._reference.image_set, [])
             album = self._reference_album
             self._folder.describe(about, [] if album is None else album.keep_spread())
+        return self._reference
 
-    def _keep_extremes(self, pair: Pair, album: Album) -> Mapping[str, Sequence[Picture]]:
+    def _keep_extremes(
+        self,
+        pairs: Mapping[str, SetPair],
+        reference: ExtractedSet,
+        generated: ExtractedSet,
+        album: Album,
+    ) -> Mapping[str, Sequence[Picture]]:
         """Pictures by realism, where a metric was asked for that has found it already."""
-        if self._reference_album is None or not _OF_REALISM & set(self._settings.metrics):
+        name = INCEPTION if INCEPTION in pairs else next(iter(pairs))
+        asked = {spec.name for spec in self._evaluation.specs[name]}
+        if self._reference_album is None or not asked & _WITH_REALISM:
             return {}
-        generated, reference = pair.generated, pair.reference.sample
+        real, drawn = pairs[name].vectors
         return keep_extremes(
-            pair.manifold.realism,
-            (album, generated.features[POOL3], _keys(generated)),
-            (self._reference_album, reference.features[POOL3], _keys(reference)),
+            pairs[name].once(compute_manifold).realism,
+            (album, drawn, _keys(generated)),
+            (self._reference_album, real, _keys(reference)),
         )
 
     def _keep(self, entry: Entry) -> None:
@@ -167,22 +182,16 @@ class Series:
         self._folder.write("results.csv", format_csv(self._folder.entries))
         self._folder.write("results.json", format_json(self._folder))
         # What was kept for going on within the set is as large as its features.
-        while self._under_way:
+        while self._under_way and self._resume is not None:
             name = self._under_way.pop()
-            snapshot_path(self._settings.resume, name, process=0).unlink(missing_ok=True)
+            path = snapshot_path(self._resume, name, process=process_group().index)
+            path.unlink(missing_ok=True)
 
 
-def _keys(sample: Sample) -> set[str]:
+def _keys(extracted: ExtractedSet) -> set[str]:
     """Keys of the files that were left out of a set."""
-    return {skipped["key"] for skipped in sample.skipped}
+    return {skipped["key"] for skipped in extracted.skipped}
 
 
-def _identify(reference: Sample) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for name, stats in sorted(reference.stats.items()):
-        digest = hashlib.sha256(stats.mean.tobytes() + stats.cov.tobytes())
-        facts[f"reference statistics of {name}"] = digest.hexdigest()
-    if reference.source is not None:
-        for name, fact in identify_source(reference.source).items():
-            facts[f"reference {name}"] = fact
-    return facts
+def _identify(reference: ImageSet) -> dict[str, Any]:
+    return {f"reference {name}": value for name, value in identify_image_set(reference).items()}

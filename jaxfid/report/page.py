@@ -14,14 +14,14 @@ import jinja2
 from PIL import Image
 
 from jaxfid.errors import InputError
+from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.preprocessing.protocol import PROTOCOLS
 from jaxfid.report.curves import draw_curve
 from jaxfid.report.run_folder import Entry, Picture, RunFolder
-from jaxfid.report.tables import compare_entries, describe_gap, heading, metric_names
+from jaxfid.report.tables import compare_entries, describe_gap, metric_names
 from jaxfid.result import Comparison, Metric
 
 THUMBNAIL_PX = 128
-MORE_IS_BETTER = frozenset({"inception_score", "precision", "recall", "density", "coverage"})
 
 _SMALL_PX = 64  # Up to here images stay as they are, and are shown with square pixels.
 
@@ -122,7 +122,7 @@ def _environment() -> jinja2.Environment:
 
 def _best(entries: Sequence[Entry], name: str) -> Entry:
     known = [e for e in entries if e.scores is not None and name in e.scores.metrics]
-    sign = -1 if name in MORE_IS_BETTER else 1
+    sign = -1 if greater_is_better(name) else 1
     return min(known, key=lambda entry: sign * _metric(entry, name).value)
 
 
@@ -205,7 +205,7 @@ def _make_chart(name: str, rows: Sequence[Row]) -> Chart:
     return Chart(
         name=name,
         heading=heading(name),
-        direction="more is better" if name in MORE_IS_BETTER else "less is better",
+        direction="more is better" if greater_is_better(name) else "less is better",
         has_band=any(_metric(entry, name).stderr is not None for entry in entries),
         svg=draw_curve(name, entries, point_ids=identifiers),
     )

@@ -59,6 +59,17 @@ class Entry:
     failure: str | None = None
     pictures: Mapping[str, Sequence[Picture]] = dataclasses.field(default_factory=dict)
 
+    def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
+        """Returns what JSON holds of it; with the influences by which entries are compared, if asked for."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if self.scores is not None:
+            fields["scores"] = self.scores.to_fields(with_influence=with_influence)
+        fields["pictures"] = {
+            kind: [dataclasses.asdict(picture) for picture in pictures]
+            for kind, pictures in self.pictures.items()
+        }
+        return fields
+
 
 class RunFolder:
     """A comparison's folder, with the entries that are in it.
@@ -136,7 +147,9 @@ class RunFolder:
         """Adds a finished checkpoint, in place of an earlier entry of that name."""
         self._entries.pop(entry.name, None)
         self._entries[entry.name] = entry
-        lines = [json.dumps(dataclasses.asdict(e)) + "\n" for e in self._entries.values()]
+        lines = [
+            json.dumps(e.to_fields(with_influence=True)) + "\n" for e in self._entries.values()
+        ]
         self.write("results.jsonl", "".join(lines))
 
     def is_finished(self, name: str, stamp: str) -> bool:

@@ -7,19 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxfid.comparison import compare_sets
+from jaxfid.metrics.comparison import compare_sets
+from jaxfid.metrics.registry import heading
 from jaxfid.report.run_folder import Entry, RunFolder
 from jaxfid.report.text_table import align_columns
-from jaxfid.result import Comparison
-
-HEADINGS = {
-    "inception_score": "IS",
-    "fid_infinity": "FID-inf",
-    "fid": "FID",
-    "sfid": "sFID",
-    "kid": "KID",
-}
-"""How metrics are headed; others by their names."""
+from jaxfid.result import Comparison, SetResult
 
 
 def compare_entries(entries: Sequence[Entry]) -> dict[tuple[str, str], Comparison]:
@@ -32,11 +24,6 @@ def metric_names(entries: Sequence[Entry]) -> list[str]:
     """Returns the metrics of the entries, in the order in which they were asked for."""
     scored = (entry.scores.metrics for entry in entries if entry.scores is not None)
     return list(dict.fromkeys(name for metrics in scored for name in metrics))
-
-
-def heading(metric: str) -> str:
-    """Returns how a metric is headed in tables."""
-    return HEADINGS.get(metric, metric if metric.startswith("fd_") else metric.capitalize())
 
 
 def format_table(entries: Sequence[Entry]) -> str:
@@ -107,7 +94,19 @@ def format_json(run: RunFolder) -> str:
     fields = {
         **run.about,
         "identity": run.identity,
-        "results": [dataclasses.asdict(entry) for entry in run.entries],
+        "results": [entry.to_fields() for entry in run.entries],
         "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
     }
     return json.dumps(fields, indent=2) + "\n"
+
+
+def format_classes(result: SetResult) -> str:
+    """Returns a table of a set's classes, with their means below."""
+    classes, means = result.classes or {}, result.class_means or {}
+    head = ["class", "images", *means]
+    rows = [
+        [name, str(of.num_images), *(str(of.metrics[metric]) for metric in means)]
+        for name, of in classes.items()
+    ]
+    last = [f"mean of {len(classes)}", "", *(f"{mean:.6g}" for mean in means.values())]
+    return align_columns([head, *rows, last])
