@@ -16,7 +16,7 @@ def check(data, protocol, dims, *more):
     goldens = load_goldens()["fid"][data]
     done = run_jaxfid(
         "score", SHARED / goldens["reference"], SHARED / goldens["generated"], "--weights", WEIGHTS,
-        "--protocol", protocol, "--dims", dims, "--blocks", "1", "--json", "-", *more,
+        "--protocol", protocol, "--dims", dims, "--json", "-", *more,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (scored,) = Result.from_json(done.stdout).results

@@ -21,9 +21,7 @@ REAL, DRAWN = draw(41, 256, 0), draw(38, 180, 1)
 
 
 def compute(**settings):
-    (scored,) = compute_metrics(
-        REAL, [DRAWN], dims=64, weights="untrained", blocks=3, **settings
-    ).results
+    (scored,) = compute_metrics(REAL, [DRAWN], dims=64, weights="untrained", **settings).results
     return scored.metrics["fid"].value
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.result import Comparison, Metric, Result, SetResult
+from jaxfid.result import Comparison, Metric, Result, SetResult, to_metric_value
 
 RESULT = Result(
     reference={"name": "real", "num_images": 5},
@@ -16,7 +17,10 @@ RESULT = Result(
         SetResult(
             "a",
             5,
-            {"fid": Metric(2.312345678901234, stderr=0.04, rests=(2.0, 3.0)), "kid": Metric(-0.5)},
+            {
+                "fid": Metric(2.312345678901234, stderr=0.04, influence=np.array([2.0, 3.0])),
+                "kid": Metric(-0.5),
+            },
             skipped=({"key": "x.png", "reason": "truncated"},),
             warnings=("few",),
         ),
@@ -49,6 +53,27 @@ def test_json_has_the_promised_layout_and_leaves_out_what_is_not_known():
 def test_other_text_is_refused(text):
     with pytest.raises(InputError, match="result: expected JSON that jaxfid wrote"):
         Result.from_json(text)
+
+
+def test_influences_come_along_where_they_are_asked_for():
+    metric = RESULT.results[0].metrics["fid"]
+    assert "influence" not in metric.to_fields()
+    again = to_metric_value(json.loads(json.dumps(metric.to_fields(with_influence=True))))
+    np.testing.assert_array_equal(again.influence, metric.influence)
+    assert again == metric
+
+
+def test_a_result_of_the_first_edition_is_read():
+    fields = json.loads(RESULT.to_json())
+    fields["results"][0]["metrics"]["fid"]["rests"] = [2.0, 3.0]
+    del fields["extractors"]
+    assert Result.from_json(json.dumps(fields)) == Result.from_json(RESULT.to_json())
+
+
+def test_a_metric_without_a_value_says_why():
+    metric = Metric(None, reason="needs 10 images")
+    assert str(metric) == "none (needs 10 images)"
+    assert metric.to_fields() == {"value": None, "reason": "needs 10 images"}
 
 
 def test_lines_for_people():

@@ -6,12 +6,32 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, get_protocol
-from jaxfid.settings import ADM_METRICS, METRICS, Settings, SettingsDict
+from jaxfid.metrics.registry import ADM_METRICS, metric_options
+from jaxfid.settings import (
+    FeatureSettings,
+    MetricSettings,
+    RuntimeSettings,
+    Settings,
+    SettingsDict,
+)
 
 
-def test_keyword_arguments_are_the_fields():
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    assert set(SettingsDict.__annotations__) == fields
+def test_keyword_arguments_are_the_fields_of_the_parts_and_the_options_of_the_metrics():
+    parts = (FeatureSettings, MetricSettings, RuntimeSettings)
+    fields = {field.name for part in parts for field in dataclasses.fields(part)}
+    renamed = {"extractors": "extractor", "names": "metrics"}
+    fields = {renamed.get(name, name) for name in fields - {"options"}} | set(metric_options())
+    assert set(SettingsDict.__annotations__) == fields | {"blocks"}
+
+
+def test_an_unknown_choice_is_a_type_error():
+    with pytest.raises(TypeError, match="unexpected keyword arguments: protokoll"):
+        Settings(protokoll="clean")
+
+
+def test_blocks_are_ignored_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="blocks: ignored"):
+        Settings(blocks=10)
 
 
 @pytest.mark.parametrize(
@@ -35,14 +55,20 @@ def test_a_wrong_choice_is_named(choices, message):
         Settings(**choices)
 
 
-def test_metrics_expand_in_order_and_once():
-    assert Settings(metrics="all").metrics == METRICS
-    assert Settings(metrics="kid,fid,kid").metrics == ("kid", "fid")
-    adm = Settings(metrics="adm")
-    assert (adm.metrics, adm.splits) == (ADM_METRICS, "adm")
-    assert Settings().splits == "torch_fidelity"
+def test_metrics_are_named_once_and_adm_is_written_out():
+    assert Settings().metrics.names is None
+    assert Settings(metrics="kid,fid,kid").metrics.names == ("kid", "fid")
+    adm = Settings(metrics="adm").metrics
+    assert (adm.names, adm.options["splits"]) == (ADM_METRICS, "adm")
+    assert Settings().metrics.options["splits"] == "torch_fidelity"
 
 
 def test_a_protocol_may_be_given_by_name_or_as_it_is():
-    assert Settings(protocol="clean").protocol is CLEAN is get_protocol(CLEAN)
-    assert list(PROTOCOLS) == ["legacy_tensorflow", "legacy_pytorch", "clean"]
+    assert Settings(protocol="clean").features.protocol is CLEAN is get_protocol(CLEAN)
+    assert list(PROTOCOLS)[:3] == ["legacy_tensorflow", "legacy_pytorch", "clean"]
+
+
+def test_weights_may_be_of_each_network_by_its_name():
+    features = Settings(extractor="inception,keras", weights={"keras": "a.h5"}).features
+    assert features.extractors == ("inception", "keras")
+    assert (features.weights_of("keras"), features.weights_of("inception")) == ("a.h5", "auto")

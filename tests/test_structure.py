@@ -12,10 +12,9 @@ import jaxfid
 ROOT = pathlib.Path(jaxfid.__file__).parent
 # The rooms from top to bottom: a module imports from its own room and from those below it, never up.
 ORDER = [
-    *("__main__", "cli", "demo", "checkpoints", "evaluate", "evaluator", "per_class", "scorer"),
-    *("report", "comparison", "scores", "sampler", "facts", "samples", "environment", "settings"),
-    *("checks", "metrics", "distributed", "extraction", "stats", "result", "extractors"),
-    *("preprocessing", "images", "storage", "errors"),
+    *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
+    *("metrics", "result", "extraction", "distributed", "stats", "extractors", "preprocessing"),
+    *("images", "storage", "provenance", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},

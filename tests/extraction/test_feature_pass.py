@@ -18,7 +18,7 @@ from jaxfid.extraction.accumulators import (
 )
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
-from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batches
 from jaxfid.images.sources import open_source
 from jaxfid.preprocessing.protocol import LEGACY_TENSORFLOW
@@ -46,10 +46,10 @@ def make_images(count: int, sides=(20, 40)) -> list[np.ndarray]:
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
 
 
-def run(images, *, devices=1, batch_size=8, workers=0, blocks=1, sums="device"):
+def run(images, *, devices=1, batch_size=8, workers=0, sums="device"):
     mesh = local_mesh(devices)
     feature_pass = FeaturePass(make_extractor(), mesh)
-    moments = make_moments("small", WIDTH, mesh, num_blocks=blocks, sums=sums)
+    moments = make_moments("small", WIDTH, mesh, sums=sums)
     store = FeatureStore("small")
     batches = Batches(
         open_source(images),
@@ -66,12 +66,12 @@ def run(images, *, devices=1, batch_size=8, workers=0, blocks=1, sums="device"):
 def test_moments_are_those_of_the_features():
     moments, features = run(make_images(19))
     rows = features.astype(np.float64)
-    assert moments.count[0] == 19
+    assert moments.count == 19
     # float64 sums of a few numbers near 1
-    np.testing.assert_allclose(moments.total[0], rows.sum(0), rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(moments.outer[0], rows.T @ rows, rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(moments[0].cov(), np.cov(rows.T), rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(moments[0].mean(), rows.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(moments.total, rows.sum(0), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(moments.outer, rows.T @ rows, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(moments.cov(), np.cov(rows.T), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(moments.mean(), rows.mean(0), rtol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -87,25 +87,25 @@ def test_devices_batch_size_and_workers_change_nothing(devices, batch_size, work
     assert moments.count == expected.count
 
 
-def test_blocks_depend_on_the_index_alone_and_add_up_to_the_whole():
+def test_some_rows_are_kept_by_their_place_in_the_source():
     images = make_images(21)
-    whole, features = run(images)
-    for devices, batch_size in ((1, 8), (2, 8), (8, 16)):
-        blocks, _ = run(images, devices=devices, batch_size=batch_size, blocks=4)
-        np.testing.assert_array_equal(blocks.count, [6, 5, 5, 5])
-        for block in range(4):
-            rows = features[block::4].astype(np.float64)
-            np.testing.assert_allclose(blocks.outer[block], rows.T @ rows, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(blocks.total_over().outer, whole.outer[0], rtol=1e-6, atol=1e-6)
+    _, features = run(images)
+    wanted = np.array([0, 3, 4, 11, 20])
+    mesh = local_mesh(2)
+    store = FeatureStore("small", wanted)
+    batches = Batches(open_source(images), batch_size=8, num_workers=0, reduce=lambda image: image)
+    run_pass(FeaturePass(make_extractor(), mesh), batches, [store])
+    np.testing.assert_array_equal(store.state()["indices"], wanted)
+    np.testing.assert_allclose(store.features(), features[wanted], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("devices", "blocks"), [(1, 1), (2, 1), (8, 4)])
-def test_sums_on_the_host_are_those_on_the_devices(devices, blocks, monkeypatch):
-    # So few rows that some are summed before all have come, and not at the end of a batch of a block.
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_sums_on_the_host_are_those_on_the_devices(devices, monkeypatch):
+    # So few rows that some are summed before all have come.
     monkeypatch.setattr("jaxfid.extraction.accumulators.ROWS_PER_UPDATE", 3)
     images = make_images(45)
-    expected, _ = run(images, devices=devices, blocks=blocks)
-    moments, _ = run(images, devices=devices, blocks=blocks, sums="host")
+    expected, _ = run(images, devices=devices)
+    moments, _ = run(images, devices=devices, sums="host")
     np.testing.assert_array_equal(moments.count, expected.count)
     # The same features; two orders of adding 45 products below 1 in float64.
     np.testing.assert_allclose(moments.total, expected.total, rtol=1e-12, atol=1e-12)
@@ -121,8 +121,8 @@ def test_sums_on_the_host_may_be_read_and_go_on():
     moments.add({"small": rows}, batch)
     first = moments.moments()
     moments.add({"small": rows}, batch)
-    np.testing.assert_array_equal(first.total, [[9.0, 12.0]])
-    np.testing.assert_array_equal(moments.moments().total, [[18.0, 24.0]])
+    np.testing.assert_array_equal(first.total, [9.0, 12.0])
+    np.testing.assert_array_equal(moments.moments().total, [18.0, 24.0])
 
 
 def test_where_sums_are_kept():
@@ -161,7 +161,7 @@ def test_what_padding_holds_counts_for_nothing():
     moments.add({"small": jax.device_put(rows, sharding)}, batch)
     result = moments.moments()
     assert result.count == 3
-    np.testing.assert_array_equal(result.total, [[9.0, 12.0]])
+    np.testing.assert_array_equal(result.total, [9.0, 12.0])
 
 
 def test_too_many_devices_are_refused():

@@ -17,7 +17,7 @@ from jaxfid.images.identity import identify_source
 from jaxfid.images.interface import ImageSource
 from tests.extraction.test_feature_pass import WIDTH, make_extractor
 
-NUM_IMAGES, BATCH_SIZE, BLOCKS = 37, 8, 3
+NUM_IMAGES, BATCH_SIZE = 37, 8
 IMAGES = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 8, 8, 3), dtype=np.uint8)
 EXTRACTOR = make_extractor()
 
@@ -53,7 +53,7 @@ class Fragile(ImageSource):
 def run(path, source, *, devices=1, identity=None, sums="auto", share=(0, 1), **options):
     """One run as the library makes it; returns what was kept, and the skipped files."""
     mesh = local_mesh(devices)
-    kept = [make_moments("small", WIDTH, mesh, num_blocks=BLOCKS, sums=sums), FeatureStore("small")]
+    kept = [make_moments("small", WIDTH, mesh, sums=sums), FeatureStore("small")]
     options = {"every_s": 0.0} | options
     snapshots = Snapshots(path, identity or {"protocol": "clean"}, kept, **options)
     batches = Batches(
@@ -185,11 +185,11 @@ def test_a_finished_set_is_not_seen_again(tmp_path, uninterrupted):
 
 def test_a_finished_set_that_is_kept_elsewhere_has_no_snapshot_of_its_own(tmp_path, uninterrupted):
     path = tmp_path / "set.npz"
-    assert_same(run(path, Fragile(broken=11), every_s=3600.0, stays=False), uninterrupted)
+    assert_same(run(path, Fragile(broken=11), every_s=3600.0, keep_finished=False), uninterrupted)
     assert not path.exists()
     with pytest.raises(Killed):  # one that is under way has
-        run(path, Fragile(deadly=36, broken=11), stays=False)
-    assert_same(run(path, Fragile(deadly=0, broken=11), stays=False), uninterrupted)
+        run(path, Fragile(deadly=36, broken=11), keep_finished=False)
+    assert_same(run(path, Fragile(deadly=0, broken=11), keep_finished=False), uninterrupted)
 
 
 def test_snapshots_are_made_so_often_and_no_oftener(tmp_path):

@@ -12,15 +12,15 @@ from jax.sharding import PartitionSpec as P
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import make_moments
-from jaxfid.extraction.array_moments import make_array_moments
+from jaxfid.extraction.on_device import all_gather_state, make_on_device
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
-from jaxfid.extractors.inception.extractor import Extractor
+from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batches
 from jaxfid.images.sources import open_source
 from jaxfid.preprocessing.protocol import Protocol
 
-WIDTH, BLOCKS, SIZE_PX = 6, 3, 8
+WIDTH, SIZE_PX, NUM_ROWS = 6, 8, 12
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 20, 24, 3), dtype=np.uint8)
 
 
@@ -39,32 +39,37 @@ def make_extractor(shapes: list | None = None) -> Extractor:
 
 
 @functools.cache
-def make(num_blocks=1, **options):
-    return make_array_moments(make_extractor(), "small", num_blocks=num_blocks, **options)
+def make(**options):
+    return make_on_device(make_extractor(), "small", num_rows=NUM_ROWS, **options)
 
 
 @functools.cache
 def expected():
     """What the pass over decoded images keeps of the same ones."""
     mesh = local_mesh(1)
-    moments = make_moments("small", WIDTH, mesh, num_blocks=BLOCKS)
+    moments = make_moments("small", WIDTH, mesh)
     batches = Batches(open_source(IMAGES), batch_size=8, num_workers=0, reduce=lambda image: image)
     run_pass(FeaturePass(make_extractor(), mesh), batches, [moments])
     return moments.moments()
 
 
+@functools.cache
+def expected_rows():
+    """The rows that any partition of the images has to keep, in a fixed order."""
+    sums = make()
+    return add(sums, sums.init(), jnp.asarray(IMAGES)).rows.kept()
+
+
 def check(state):
-    """Of as many blocks as there are in the pass, or of one and leading axes of devices."""
-    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype(np.float64)}
-    a, b = (jax.tree.map(np.asarray, s) for s in (state, expected()))
-    if a.count.shape != b.count.shape:
-        while a.count.ndim:
-            a = a.total_over(0)
-        b = b.total_over(0)
-    np.testing.assert_array_equal(a.count, b.count)
+    """Leading axes of devices are merged."""
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.moments)} == {np.dtype(np.float64)}
+    a, b = state.total(), expected()
+    np.testing.assert_array_equal(a.moments.count, b.count)
     # Features below 1 in float32: the programs round the network differently, not the sums.
-    np.testing.assert_allclose(a.total, b.total, rtol=1e-6, atol=1e-5)
-    np.testing.assert_allclose(a.outer, b.outer, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(a.moments.total, b.total, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(a.moments.outer, b.outer, rtol=1e-6, atol=1e-5)
+    assert a.parts == 1
+    assert len(a.rows.kept()) == NUM_ROWS
 
 
 def add(sums, state, images, mask=None):
@@ -73,7 +78,7 @@ def add(sums, state, images, mask=None):
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_any_partition(wrap):
-    sums, step = make(BLOCKS), wrap(add)
+    sums, step = make(), wrap(add)
     state = sums.init()
     for images in np.split(IMAGES, [1, 13]):
         state = step(sums, state, jnp.asarray(images))
@@ -85,7 +90,7 @@ def test_scan_and_init_inside():
     def run(sums, images):
         return jax.lax.scan(lambda s, x: (add(sums, s, x), None), sums.init(), images)[0]
 
-    check(run(make(BLOCKS), IMAGES.reshape(4, 8, 20, 24, 3)))
+    check(run(make(), IMAGES.reshape(4, 8, 20, 24, 3)))
 
 
 def test_closed_over():
@@ -124,7 +129,7 @@ def test_shard_map():
     @jax.jit
     @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
     def run(sums, images):
-        return jax.lax.psum(add(sums, sums.init(), images), "data")
+        return all_gather_state(add(sums, sums.init(), images), "data")
 
     check(run(make(), IMAGES))
 
@@ -152,8 +157,8 @@ def test_pmap():
     check(step(sums, states, IMAGES.reshape(8, 4, 20, 24, 3)))
 
 
-def test_rows_that_are_masked_count_for_nothing_and_shift_no_block():
-    sums = make(BLOCKS)
+def test_rows_that_are_masked_count_for_nothing():
+    sums = make()
     mask = np.ones(40, bool)
     mask[[0, 3, 4, 11, 20, 21, 38, 39]] = False
     images = np.full((40, 20, 24, 3), 77, np.uint8)
@@ -164,27 +169,46 @@ def test_rows_that_are_masked_count_for_nothing_and_shift_no_block():
     check(state)
 
 
-def test_states_merge_and_go_through_a_file(tmp_path):
-    sums = make(BLOCKS)
+def test_states_merge_to_the_same_rows_in_any_order():
+    sums = make()
+    parts = [add(sums, sums.init(), jnp.asarray(x)) for x in np.split(IMAGES, [5, 20])]
+    first, second = parts[0] + parts[1] + parts[2], parts[2] + (parts[0] + parts[1])
+    check(first)
+    np.testing.assert_array_equal(first.rows.kept(), second.rows.kept())
+
+
+def test_states_go_through_a_file(tmp_path):
+    sums = make()
     a = add(sums, sums.init(), jnp.asarray(IMAGES[:20]))
-    b = add(sums, sums.init(), jnp.asarray(IMAGES[20:]))
-    # Each began to deal with the first block, so that blocks differ, and their sum does not.
-    check((a + b).total_over(0))
-    np.savez(tmp_path / "state.npz", count=a.count, total=a.total, outer=a.outer)
+    leaves, structure = jax.tree.flatten(a)
+    np.savez(tmp_path / "state.npz", *leaves)
     with np.load(tmp_path / "state.npz") as file:
-        loaded = type(a)(**file)
+        loaded = jax.tree.unflatten(structure, [file[name] for name in file.files])
     check(jax.jit(add)(sums, sums.init() + loaded, IMAGES[20:]))
     with pytest.raises(InputError, match=r"state: expected float64, found float32"):
         jax.jit(add)(sums, loaded, IMAGES[20:])
 
 
+def test_states_that_were_added_as_numbers_are_known():
+    mesh, sums = local_mesh(4), make()
+
+    @jax.jit
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
+    def run(sums, images):
+        return jax.lax.psum(add(sums, sums.init(), images), "data")
+
+    state = run(sums, IMAGES)
+    np.testing.assert_array_equal(state.moments.count, len(IMAGES))
+    assert state.parts == 4
+
+
 def test_sums_on_the_host():
-    sums = make(BLOCKS, sums="host")
+    sums = make(sums="host")
     features = jax.jit(lambda sums, images: sums.features(images))
     state = sums.init()
     for images in (IMAGES[:20], IMAGES[20:]):
         state = sums.update(state, features(sums, images))
-    assert isinstance(state.outer, np.ndarray)
+    assert isinstance(state.moments.outer, np.ndarray)
     check(state)
     with pytest.raises(InputError, match="no compiled function can update them"):
         jax.jit(add)(sums, state, IMAGES)
@@ -193,7 +217,7 @@ def test_sums_on_the_host():
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 5), (8, 8)])
 def test_few_images_at_a_time(devices, batch_size):
     shapes = []
-    sums = make_array_moments(make_extractor(shapes), "small")
+    sums = make_on_device(make_extractor(shapes), "small")
     sums.extract._batch_size = batch_size  # which a CPU would not follow
     mesh = local_mesh(devices)
     images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
@@ -205,13 +229,13 @@ def test_few_images_at_a_time(devices, batch_size):
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_nothing_compiles_twice(wrap):
     shapes = []
-    sums = make_array_moments(make_extractor(shapes), "small")
+    sums = make_on_device(make_extractor(shapes), "small")
     step = wrap(add)
     state = sums.init()
     for _ in range(3):
         state = step(sums, state, jnp.asarray(IMAGES))
     assert len(shapes) == 1
-    np.testing.assert_array_equal(state.count, [3 * len(IMAGES)])
+    np.testing.assert_array_equal(state.moments.count, 3 * len(IMAGES))
 
 
 def test_nan_does_not_pass_for_a_pixel():
@@ -255,7 +279,7 @@ def test_without_rounding_values_pass_as_they_are():
 
 
 def test_wrong_arguments_are_named():
-    sums = make(BLOCKS)
+    sums = make()
     state = sums.init()
     with pytest.raises(InputError, match="images: float32 could be in any range"):
         sums.features(jnp.zeros((2, 8, 8, 3)))
@@ -268,5 +292,5 @@ def test_wrong_arguments_are_named():
     features = sums.features(IMAGES)
     with pytest.raises(InputError, match=r"mask: expected shape \(32,\), found \(31,\)"):
         sums.update(state, features, np.ones(31, bool))
-    with pytest.raises(InputError, match="state: expected sums of 6 features in 3 blocks"):
-        sums.update(state[0], features)
+    with pytest.raises(InputError, match="state: expected sums of 6 features, shape"):
+        sums.update(jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), state), features)

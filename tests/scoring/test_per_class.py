@@ -9,14 +9,15 @@ import pytest
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics
 from jaxfid.images.sources import open_source
-from jaxfid.per_class import find_classes, format_classes, score_per_class
+from jaxfid.extraction.image_set import open_image_set
+from jaxfid.report.tables import format_classes
+from jaxfid.scoring.per_class import find_classes, score_per_class
 from jaxfid.result import Result
-from jaxfid.samples import open_images
 from jaxfid.settings import Settings
 from tests.images.files import encode_png, write_folder
 from tests.images.tfds_data import write_data_set
 
-SETTINGS = {"weights": "untrained", "dims": 64, "blocks": 4, "batch_size": 16}
+SETTINGS = {"weights": "untrained", "dims": 64, "batch_size": 16}
 # Classes of unequal size, mixed in the order of the files: x/ and y/, and z/w/ one folder deeper.
 SIZES = {"x": 9, "y": 5, "z/w": 14}
 
@@ -98,9 +99,9 @@ def test_labels_of_a_data_set(tmp_path):
     settings = Settings(**SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(folder.parents[1]))
-        labelled = open_images("tfds:pets/test", settings)
+        labelled = open_image_set("tfds:pets/test")
     assert find_classes(labelled) == {"cat": [0, 2, 4], "dog": [1, 3, 5]}
-    foldered = open_images(write_folder(tmp_path / "folder", files), settings)
+    foldered = open_image_set(write_folder(tmp_path / "folder", files))
     result = score_per_class(labelled, [foldered], settings)
     for of in result.results[0].classes.values():
         assert of.metrics["fid"].value == pytest.approx(0, abs=1e-9)
@@ -144,7 +145,7 @@ def test_each_image_is_read_once(folders):
 
     source = open_source(fake)
     source.__class__ = Counted
-    sample = dataclasses.replace(open_images(fake, Settings(**SETTINGS)), source=source)
-    opened = open_images(real, Settings(**SETTINGS))
-    score_per_class(opened, [sample], Settings(**SETTINGS))
+    image_set = dataclasses.replace(open_image_set(fake), source=source)
+    opened = open_image_set(real)
+    score_per_class(opened, [image_set], Settings(**SETTINGS))
     assert sorted(read) == sorted(source.keys)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxfid.checks import Origin, check_pair, warn_of_sizes, warn_of_weights
+from jaxfid.scoring.remarks import Origin, check_pair, warn_of_sizes, warn_of_weights
 from jaxfid.errors import InputError
 
 MADE = {"protocol": "clean", "dims": 2048, "weights_sha256": "aa", "precision": "float32"}
@@ -54,6 +54,17 @@ def test_unequal_numbers_are_flagged_and_unknown_ones_are_not():
 
 
 def test_weights_that_are_not_official_are_said():
-    (warning,) = warn_of_weights({"weights_official": False, "weights_name": "untrained"})
+    untrained = {"weights_official": False, "weights_name": "untrained"}
+    (warning,) = warn_of_weights([untrained, dict(untrained)])
     assert warning == "untrained are not the official weights: these values are no FIDs"
-    assert warn_of_weights(None) == warn_of_weights({"weights_official": True}) == []
+    # One side is enough: the other may be a file that does not say.
+    assert warn_of_weights([None, untrained]) == [warning]
+    assert warn_of_weights([None, {"weights_official": True}]) == []
+
+
+def test_only_the_metrics_that_were_asked_for_are_warned_about():
+    sides = ("real", 900), ("fake", 1000)
+    assert warn_of_sizes(*sides, width=2048, frechet=False, neighbours=False) == []
+    (warning,) = warn_of_sizes(*sides, width=2048, frechet=False)
+    assert "precision, recall" in warning
+    assert len(warn_of_sizes(*sides, width=2048, neighbours=False)) == 2
