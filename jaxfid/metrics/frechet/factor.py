@@ -1,43 +1,43 @@
-"""Factors of covariances, from moments or features: `factor @ factor.T` is the covariance."""
+"""Factors of covariances, from moments or features: `factor @ factor.T` is the covariance.
+
+A factor has as many columns as the covariance has rank. Columns beyond the rank would be zeros but for
+rounding, and the solve would take the square root of that rounding.
+"""
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Literal
 
 import jax
 import numpy as np
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from scipy.linalg import lapack
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.metrics.frechet.cpu_solver import run_on_cpu
 
 NEGATIVE_BOUND = 1e-6
-"""Negative eigenvalues that are clipped may sum to this share of the trace; beyond it is refused.
+"""Negative eigenvalues may sum to this share of the trace and are then clipped; more is refused.
 
-A deficient covariance that was stored in float32 reaches 1e-7; the distance moves by at most
-their sum.
+A covariance of deficient rank that was stored in float32 reaches 1e-7. Clipping moves the distance by
+at most the sum of what is clipped.
 """
 
 _ROWS_AT_ONCE = 8192
 _EPS = float(np.finfo(np.float64).eps)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GaussianFactor:
-    """A Gaussian, prepared: the cubic work on its covariance is done.
+    """A Gaussian whose covariance has been factored.
 
     Attributes:
       mean: Its mean.
-      factor: `factor @ factor.T` is its covariance; `r` is `d`, its rank, or a number of vectors.
-      columns: "rising" from small to large, a lower "triangle", or "vectors" in any order.
+      factor: `factor @ factor.T` is its covariance; `r` is the rank, and 1 where the rank is 0.
     """
 
-    mean: Float[np.ndarray, " d"]
-    factor: Float[np.ndarray, "d r"]
-    columns: Literal["rising", "triangle", "vectors"]
+    mean: Float64[np.ndarray, " d"]
+    factor: Float64[np.ndarray, "d r"]
 
     @functools.cached_property
     def trace(self) -> float:
@@ -45,36 +45,15 @@ class GaussianFactor:
         return float(np.linalg.norm(self.factor) ** 2)
 
 
-Factorise = Callable[[np.ndarray, np.ndarray, str], GaussianFactor]
-"""From a mean, a covariance and what messages call it: `factor_rising` or `factor_fast`."""
-
 _jit_eigh = jax.jit(lambda cov: lax.linalg.eigh(cov, symmetrize_input=False))
 
 
-def factor_fast(
-    mean: Float[np.ndarray, " d"], cov: Float[np.ndarray, "d d"], name: str
+def factor_covariance(
+    mean: Float64[np.ndarray, " d"], cov: Float64[np.ndarray, "d d"], name: str
 ) -> GaussianFactor:
-    """Returns the Gaussian with Cholesky's factor at full rank, else with a rising one.
+    """Returns the Gaussian with the pivoted Cholesky factor of its covariance.
 
-    Raises:
-      InputError: As `factor_rising`.
-    """
-    # The upper triangle, because SciPy takes a quarter of the time to clear what lies below it.
-    upper, failed = lapack.dpotrf(cov.T)
-    if not failed and np.square(np.diagonal(upper)).min() > _rounding_of(cov):
-        return GaussianFactor(mean, upper.T, "triangle")
-    return factor_rising(mean, cov, name)
-
-
-def factor_rising(
-    mean: Float[np.ndarray, " d"], cov: Float[np.ndarray, "d d"], name: str
-) -> GaussianFactor:
-    """Returns the Gaussian with a factor whose columns rise from small to large.
-
-    It is Cholesky's, pivoted and turned around. It stops at the rank, so that its cost is `d r^2`, a
-    small part of an eigen-decomposition where images are fewer than features; at full rank pivoting
-    makes it twice as slow as without. Where it leaves more than rounding behind, the covariance is
-    not one, or was stored in float32: then the eigenvectors tell.
+    Pivoting finds the rank and stops there, so that the cost is `d r^2`. It is small beside the solve.
 
     Args:
       mean: The mean.
@@ -84,35 +63,55 @@ def factor_rising(
     Raises:
       InputError: Eigenvalues are more negative than `NEGATIVE_BOUND` allows.
     """
-    rounding = _rounding_of(cov)
+    rounding = len(cov) * _EPS * np.diagonal(cov).max(initial=0)
     lower, order, rank, _ = lapack.dpstrf(cov, lower=1, tol=rounding)
-    # One column of zeros stands for rank 0, because LAPACK knows no empty matrix.
+    # LAPACK leaves in the later columns what it has not eliminated. One column of zeros stands for
+    # rank 0, because LAPACK's decompositions take no empty matrix.
     lower[:, rank:] = 0
-    falling = np.tril(lower)[:, : max(rank, 1)]
-    # Along the rows of its transpose, which takes a fifth of the time.
-    factor = falling.T[::-1].take(np.argsort(order), axis=1).T
+    # Rows are put back in their order as columns of the transpose, which is five times as fast.
+    factor = np.tril(lower)[:, : max(rank, 1)].T.take(np.argsort(order), axis=1).T
+    # If more than rounding is left, the matrix has negative eigenvalues, be it that it was stored in
+    # float32 or that it is no covariance. The eigenvalues tell which.
     if rank < len(cov) and np.abs(cov - factor @ factor.T).max() > 2 * rounding:
         factor = _factor_by_eigenvectors(cov, name)
-    return GaussianFactor(mean, factor, "rising")
+    return GaussianFactor(mean, factor)
 
 
-def factor_features(features: Float[np.ndarray, "n d"], factorise: Factorise) -> GaussianFactor:
-    """Returns the Gaussian fitted to features, with ddof 1.
+def factor_features(features: Float[np.ndarray, "n d"], name: str) -> GaussianFactor:
+    """Returns the Gaussian fitted to features, its covariance with ddof 1.
 
-    A set with no more vectors than dimensions is its own factor, once centred.
+    At most `d` vectors are their own factor once they are centred, which is cheaper than a covariance
+    and loses no digits to one.
+
+    Args:
+      features: At least 2 vectors, finite. They are taken to float64 in blocks.
+      name: What messages call the features.
     """
-    num_vectors, width = features.shape
+    count, width = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
-    if num_vectors <= width:
-        return GaussianFactor(mean, (features - mean).T / np.sqrt(num_vectors - 1), "vectors")
+    if count <= width:
+        return GaussianFactor(mean, _factor_by_vectors(features - mean))
     cov = np.zeros((width, width))
-    for start in range(0, num_vectors, _ROWS_AT_ONCE):
+    for start in range(0, count, _ROWS_AT_ONCE):
         centred = features[start : start + _ROWS_AT_ONCE] - mean
         cov += centred.T @ centred
-    return factorise(mean, cov / (num_vectors - 1), "features")
+    return factor_covariance(mean, cov / (count - 1), name)
 
 
-def _factor_by_eigenvectors(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "d r"]:
+def _factor_by_vectors(centred: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "d m"]:
+    """Returns a factor of `n - 1` columns from `n` vectors that sum to zero.
+
+    The Householder reflection that takes the direction of ones to the first axis turns the first
+    vector into zeros and leaves `n - 1` others with the same sum of outer products.
+    """
+    count = len(centred)
+    reflected = centred[1:] - centred[0] / (np.sqrt(count) + 1)
+    return reflected.T / np.sqrt(count - 1)
+
+
+def _factor_by_eigenvectors(
+    cov: Float64[np.ndarray, "d d"], name: str
+) -> Float64[np.ndarray, "d r"]:
     vectors, values = run_on_cpu(_jit_eigh, cov)
     if not np.isfinite(values).all():
         raise JaxfidError(f"{name}: LAPACK's eigenvalues did not converge")
@@ -123,11 +122,21 @@ def _factor_by_eigenvectors(cov: Float[np.ndarray, "d d"], name: str) -> Float[n
             f"{values[0]:.3g} where the largest is {values[-1]:.3g}; rounding does not explain it, "
             "so compute the covariance again, in float64"
         )
-    # Below this an eigenvalue is rounding, and its root would be 1e-8 of something.
+    # Eigenvalues below this are rounding, and their roots would be 1e-8 of the largest root.
     rank = np.count_nonzero(values > values[-1] * len(cov) * _EPS)
     kept = slice(len(cov) - max(rank, 1), None)
     return vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0))
 
 
-def _rounding_of(cov: Float[np.ndarray, "d d"]) -> float:
-    return len(cov) * _EPS * np.diagonal(cov).max(initial=0)
+def check_same_width(**means: Float64[np.ndarray, " _"]) -> None:
+    """Checks that two means, under the names that the caller knows them by, are of one width.
+
+    Raises:
+      InputError: They are not.
+    """
+    widths = [len(mean) for mean in means.values()]
+    if len(set(widths)) > 1:
+        raise InputError(
+            f"{', '.join(means)}: expected the same number of dimensions, "
+            f"found {' and '.join(map(str, widths))}"
+        )
