@@ -1,7 +1,13 @@
 """Which images' features are kept for error bars: up to 5,000, whatever the size of the set."""
 
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int64
+from jax import lax
+from jaxtyping import Array, Bool, Float, Float32, Int64, UInt32
 
 MAX_KEPT_ROWS = 5000
 """An error bar from 5,000 rows is itself off by 1 to 2 %; at 2048 features they take 40 MB."""
@@ -24,3 +30,115 @@ def kept_indices(count: int, *, limit: int = MAX_KEPT_ROWS) -> Int64[np.ndarray,
     place = np.random.RandomState(0).random_sample(limit)
     edges = np.arange(limit + 1) * count // limit
     return edges[:-1] + np.floor(place * np.diff(edges)).astype(np.int64)
+
+
+_NO_ROW = np.uint32(0xFFFFFFFF)
+"""Both halves of the key of an empty place, larger than any row's, so that empty places sort last."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KeptRows:
+    """A random sample of the rows seen so far, of fixed size; `a + b` is the sample of both sets.
+
+    Each row gets a key, a hash of its own bits, and the rows of the smallest keys are kept. The key looks
+    like a random number, so the sample is a random one. It depends on the rows alone: no image needs an
+    index, and parts merge to the same sample in any order. But features that were rounded otherwise (on
+    other devices, in another batch size) give another sample, which is as good.
+
+    It works in `jit`, `scan`, `shard_map` and `pmap`, with x64 or without. Rows and keys may carry leading
+    axes (devices), which `total_over` merges. `psum` cannot merge samples: use `jax.lax.all_gather` and
+    then `total_over`.
+
+    Attributes:
+      rows: The kept rows in the order of their keys, then zeros.
+      keys: Their keys, the more significant half first; all bits are set where there is no row.
+    """
+
+    rows: Float32[Array | np.ndarray, "*lead k d"]
+    keys: UInt32[Array | np.ndarray, "*lead k 2"]
+
+    @classmethod
+    def empty(cls, width: int, *, limit: int = MAX_KEPT_ROWS) -> "KeptRows":
+        """Returns the sample of no rows, with room for `limit` of them."""
+        return cls(jnp.zeros((limit, width), jnp.float32), jnp.full((limit, 2), _NO_ROW))
+
+    def update(
+        self, features: Float[Array | np.ndarray, "n d"], mask: Bool[Array | np.ndarray, " n"]
+    ) -> "KeptRows":
+        """Returns the sample with further rows.
+
+        Args:
+          features: The rows; they are kept in float32.
+          mask: False where a row is padding, which is never kept. Nor is a row that is not finite.
+        """
+        rows = jnp.asarray(features, jnp.float32)
+        return self + KeptRows(rows, _make_keys(rows, mask))
+
+    def __add__(self, other: "KeptRows") -> "KeptRows":
+        rows, keys = (
+            jnp.concatenate([a, b], axis=-2)
+            for a, b in ((self.rows, other.rows), (self.keys, other.keys))
+        )
+        return _keep_smallest(rows, keys, limit=self.keys.shape[-2])
+
+    def total_over(self, axis: int = 0) -> "KeptRows":
+        """Returns the sample of all rows, with one leading axis merged."""
+        rows, keys = (_join(array, axis) for array in (self.rows, self.keys))
+        return _keep_smallest(rows, keys, limit=self.keys.shape[-2])
+
+    def kept(self) -> Float32[np.ndarray, "n d"]:
+        """Returns the rows that are there, on the host; leading axes are to be merged before."""
+        return np.asarray(self.rows)[np.asarray(self.keys)[:, 0] != _NO_ROW]
+
+
+def _join(array: Array | np.ndarray, axis: int) -> Array:
+    """Returns the array with a leading axis laid into the axis of rows."""
+    array = jnp.moveaxis(array, axis, -3)
+    return array.reshape(*array.shape[:-3], -1, array.shape[-1])
+
+
+# Jitted for those who call from outside of `jit`, where each operation would compile by itself.
+@functools.partial(jax.jit, static_argnames="limit")
+def _keep_smallest(
+    rows: Float32[Array, "*lead m d"], keys: UInt32[Array, "*lead m 2"], *, limit: int
+) -> KeptRows:
+    """Returns the `limit` rows of the smallest keys.
+
+    The first `limit` rows are a sample already, whose empty places hold zeros. As the sort is stable,
+    an empty place that is left over is one of those, and never the padding of a batch.
+    """
+    places = lax.broadcasted_iota(np.int32, keys.shape[:-1], keys.ndim - 2)
+    *_, order = lax.sort((keys[..., 0], keys[..., 1], places), num_keys=2)
+    order = order[..., :limit, None]
+    return KeptRows(*(jnp.take_along_axis(array, order, axis=-2) for array in (rows, keys)))
+
+
+@jax.jit
+def _make_keys(
+    rows: Float32[Array, "n d"], mask: Bool[Array | np.ndarray, " n"]
+) -> UInt32[Array, "n 2"]:
+    bits = lax.bitcast_convert_type(rows, jnp.uint32)
+    # Of 64 bits no two different rows share a key in practice: with 32, a tie of two rows at the edge
+    # of the sample would be decided by their order once in 100,000 sets of 50,000 images.
+    high, low = _hash(bits, np.uint32(1)), _hash(bits, np.uint32(0x9E3779B9))
+    keys = jnp.stack([jnp.minimum(high, _NO_ROW - np.uint32(1)), low], axis=-1)
+    there = jnp.asarray(mask) & jnp.all(jnp.isfinite(rows), axis=-1)
+    return jnp.where(there[:, None], keys, _NO_ROW)
+
+
+def _hash(bits: UInt32[Array, "n d"], seed: np.uint32) -> UInt32[Array, " n"]:
+    """Returns a hash of each row in which a value counts with its place."""
+    salt = _mix(jnp.arange(bits.shape[1], dtype=jnp.uint32) + seed)
+    # Without a type, a sum of 32 bits becomes one of 64 where x64 is enabled.
+    return _mix(jnp.sum(_mix(bits ^ salt[None]), axis=-1, dtype=jnp.uint32))
+
+
+def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """Returns the finaliser of MurmurHash3: each bit of the input turns half of those of the output.
+
+    Source: Appleby, MurmurHash3, 2011 (public domain).
+    """
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
