@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxfid.errors import JaxfidError
 
@@ -25,19 +25,21 @@ def run_on_cpu(
     Raises:
       JaxfidError: JAX runs without its CPU backend.
     """
-    cpu = _first_cpu()
+    mesh = _cpu_mesh()
     # A caller's mesh of several devices would refuse arrays that lie on one. A transfer guard would
     # refuse the copies to and from the host, which are the point of this function.
-    mesh = Mesh(np.array([cpu]), ("cpu",))
     with jax.enable_x64(True), jax.set_mesh(mesh), jax.transfer_guard("allow"):
-        return jax.tree.map(np.asarray, function(*jax.device_put(arrays, cpu)))
+        arrays = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
+        return jax.tree.map(np.asarray, function(*arrays))
 
 
-def _first_cpu() -> jax.Device:
+def _cpu_mesh() -> Mesh:
+    """Returns the mesh of one CPU device of this process."""
     try:
-        return jax.local_devices(backend="cpu")[0]
+        cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
         raise JaxfidError(
             "JAX was started without its CPU backend, which the distance needs: "
             "add cpu to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu"
         ) from error
+    return Mesh(np.array([cpu]), ("cpu",))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import lax
 from jaxtyping import Float, Float64
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.metrics.frechet.cpu_solver import run_on_cpu
@@ -45,6 +45,7 @@ class GaussianFactor:
         return float(np.linalg.norm(self.factor) ** 2)
 
 
+(_pivoted_cholesky,) = get_lapack_funcs(("pstrf",), dtype=np.float64)
 _jit_eigh = jax.jit(lambda cov: lax.linalg.eigh(cov, symmetrize_input=False))
 
 
@@ -64,7 +65,7 @@ def factor_covariance(
       InputError: Eigenvalues are more negative than `NEGATIVE_BOUND` allows.
     """
     rounding = len(cov) * _EPS * np.diagonal(cov).max(initial=0)
-    lower, order, rank, _ = lapack.dpstrf(cov, lower=1, tol=rounding)
+    lower, order, rank, _ = _pivoted_cholesky(cov, lower=1, tol=rounding)
     # LAPACK leaves in the later columns what it has not eliminated. One column of zeros stands for
     # rank 0, because LAPACK's decompositions take no empty matrix.
     lower[:, rank:] = 0
