@@ -119,7 +119,7 @@ def test_deflated_stream_that_is_none(path):
 
 
 def test_file_that_cannot_be_opened(path):
-    with pytest.raises(InputError, match="data: cannot be opened: No such file"):
+    with pytest.raises(InputError, match="data: cannot be read: No such file"):
         FileReader(path)
 
 
