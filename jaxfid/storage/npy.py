@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -42,6 +42,7 @@ _ZIP_FAULTS = (
 )
 
 
+@runtime_checkable
 class SupportsRead(Protocol):
     """Anything that gives its next bytes."""
 

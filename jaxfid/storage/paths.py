@@ -9,7 +9,7 @@ import pathlib
 import posixpath
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 from etils import epath
@@ -110,8 +110,8 @@ class RemotePath(epath.Path):
             if not missing_ok:
                 raise
 
-    def open(self, mode: str = "r", **options: Any) -> IO[Any]:  # noqa: ANN401
-        """Opens the object; see `files.write_file` for one that appears whole."""
+    def open(self, mode: str = "r", **options: Any) -> Any:  # noqa: ANN401
+        """Opens the object; fsspec's files share no class. `files` opens and writes it safely."""
         system, path = self._place
         return system.open(path, mode, **options)
 
