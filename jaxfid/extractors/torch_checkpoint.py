@@ -12,12 +12,13 @@ import pathlib
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from jaxfid.errors import InputError
-from jaxfid.storage.restricted_pickle import Constructor, read_pickle
+from jaxfid.storage.pickles import Constructor, read_pickle
+from jaxfid.storage.streams import ByteReader
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
@@ -85,7 +86,7 @@ def read_torch_tensors(path: pathlib.Path) -> TorchTensors:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_sequential(file: BinaryIO) -> TorchTensors:
+def _read_sequential(file: ByteReader) -> TorchTensors:
     """Magic number, protocol version, system, object, storage keys; then each storage."""
     if _read_magic(file) != _MAGIC:
         raise InputError(
@@ -107,7 +108,7 @@ def _read_sequential(file: BinaryIO) -> TorchTensors:
     return TorchTensors(_make_arrays(views, read_storage), repeated)
 
 
-def _read_magic(file: BinaryIO) -> object:
+def _read_magic(file: ByteReader) -> object:
     try:
         return read_pickle(file, allowed={}).value
     except InputError:
@@ -133,7 +134,7 @@ def _find_storages(
     return starts
 
 
-def _read_zip(file: BinaryIO) -> TorchTensors:
+def _read_zip(file: ByteReader) -> TorchTensors:
     """`NAME/data.pkl` is the object, `NAME/data/KEY` a storage."""
     with zipfile.ZipFile(file) as archive:
         root = _find_root(archive)
@@ -179,7 +180,7 @@ def _read_member(archive: zipfile.ZipFile, root: str, storage: _Storage) -> np.n
     return np.frombuffer(archive.read(name), storage.dtype)
 
 
-def _read_views(file: BinaryIO) -> tuple[dict[str, _Tensor], tuple[str, ...]]:
+def _read_views(file: ByteReader) -> tuple[dict[str, _Tensor], tuple[str, ...]]:
     content = read_pickle(file, allowed=_ALLOWED, load_persistent=_load_storage)
     if not isinstance(content.value, dict):
         found = type(content.value).__name__

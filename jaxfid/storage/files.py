@@ -1,27 +1,254 @@
-"""placeholder"""
+"""The one writer and the one way to open a file, local or in a bucket."""
 
+import contextlib
+import datetime
+import io
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import fsspec
+from etils import epath
 
 from jaxfid.errors import InputError
+from jaxfid.storage.paths import RemotePath, as_path
+from jaxfid.storage.streams import ByteReader
+
+Content = bytes | str | Callable[[io.BufferedIOBase], object]
+"""What is written: bytes, text as UTF-8, or a function that writes to the file it is given."""
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # without it a FIFO blocks until someone writes to it
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def write_file(
-    path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]
-) -> None:
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+class FileStat(NamedTuple):
+    """What a file system says of a file without reading it.
+
+    Attributes:
+      num_bytes: Its size.
+      mtime_ns: When its content was last changed; None where the place does not say.
+      inode: Its number on this machine's file system; None for an object.
+    """
+
+    num_bytes: int
+    mtime_ns: int | None
+    inode: int | None
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what fails while a file is read into an error that names it."""
+    with _naming(path, "cannot be read"):
+        yield
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what fails while a file is written into an error that names it."""
+    with _naming(path, "cannot be written"):
+        yield
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike[str], fault: str) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{os.fspath(path)!s}: {fault}: {reason}") from error
+    except Exception as error:
+        # Each library that serves a place has errors of its own: no login, no bucket, no network.
+        if not isinstance(as_path(path), RemotePath):
+            raise
+        raise InputError(f"{os.fspath(path)!s}: {fault}: {error!r}") from error
+
+
+def open_file(path: str | os.PathLike[str], *, buffering: int = -1) -> ByteReader:
+    """Returns a file opened to read bytes.
+
+    Args:
+      path: A regular file, or an object. A device or FIFO is refused before it is opened.
+      buffering: As of the builtin `open`; an object is always buffered.
+
+    Raises:
+      InputError: There is none, it is something else, or it may not be read.
+    """
+    path = as_path(path)
+    with reading(path):
+        if isinstance(path, RemotePath):
+            return path.open("rb")
+        _check_regular(path, os.stat(path))  # noqa: PTH116
+        return open(path, "rb", buffering=buffering, opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Opens without waiting and looks again: the file may have been replaced since it was seen."""
+    descriptor = os.open(path, flags | _NO_WAIT)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: str | os.PathLike[str], found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket"
+        raise InputError(f"{os.fspath(path)}: expected a file, found {kind}")
+
+
+def stat_file(path: str | os.PathLike[str]) -> FileStat:
+    """Returns size and, where there are such, modification time and inode of a regular file.
+
+    Raises:
+      InputError: There is none, or it is something else.
+    """
+    path = as_path(path)
+    with reading(path):
+        if isinstance(path, RemotePath):
+            return _object_stat(path.info())
+        found = os.stat(path)  # noqa: PTH116
+        _check_regular(path, found)
+        return FileStat(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def list_objects(folder: RemotePath) -> dict[str, FileStat]:
+    """Returns every object below a folder by its name relative to it, from one listing.
+
+    Raises:
+      InputError: The folder cannot be listed.
+    """
+    with reading(folder):
+        return {name: _object_stat(info) for name, info in folder.find().items()}
+
+
+def _object_stat(info: Mapping[str, object]) -> FileStat:
+    """Size and time; each place has a name of its own for the time."""
+    times = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "created"))
+    time = next((t for t in times if isinstance(t, datetime.datetime)), None)
+    num_bytes = info.get("size")
+    if info.get("type") == "directory" or not isinstance(num_bytes, int):
+        raise InputError(f"{info.get('name')}: expected a file, found a folder or a stream")
+    return FileStat(num_bytes, None if time is None else int(time.timestamp() * 1e6) * 1000, None)
+
+
+def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
+    """Returns a file's bytes.
+
+    Raises:
+      InputError: The file is larger than `max_bytes`, or cannot be read.
+    """
+    with open_file(path) as file, reading(path):
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InputError(
+            f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, "
+            "found more"
+        )
+    return data
+
+
+def write_file(path: str | os.PathLike[str], content: Content) -> None:
+    """Writes a file whole or not at all, whenever process or machine die.
+
+    A local file is written under a name that nobody can guess, in the same folder, brought to the
+    disk and renamed; a link in its place is replaced, never followed. An object is put in one piece,
+    for which its content is held in memory. Folders are made where they are missing.
+
+    Args:
+      path: Where it goes; what lies there is replaced.
+      content: Bytes, text, or a function that writes to the file it is given.
+
+    Raises:
+      InputError: It cannot be written there.
+    """
+    path = as_path(path)
+    with writing(path):
+        if isinstance(path, RemotePath):
+            _put(path, content)
+        else:
+            _replace(path, content)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Passes when a file can be written at a path; makes its folder, and leaves the file as it is.
+
+    Raises:
+      InputError: It cannot be written there.
+    """
+    path = as_path(path)
+    probe = path.parent / _temporary_name()
+    with writing(path):
+        if not isinstance(path, RemotePath):
+            _check_replaceable(path)
+        write_file(probe, b"")
+        probe.unlink()
+
+
+def _temporary_name() -> str:
+    """A short name, so that one of the longest allowed still has a temporary file."""
+    return f".jaxfid-{secrets.token_hex(8)}.tmp"
+
+
+def _replace(path: epath.Path, content: Content) -> None:
+    _check_replaceable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / _temporary_name()
+    try:
+        with open(temporary, "wb", opener=_create) as file:
+            _write(file, content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _create(path: str, _flags: int) -> int:
+    # Exclusive: nobody's file is opened, whatever lies there. 0o666 less the user's umask.
+    return os.open(path, _NEW | _NO_LINK, 0o666)
+
+
+def _check_replaceable(path: epath.Path) -> None:
+    # Renaming over /dev/null would replace the device for everyone.
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, pipe or socket"
+        raise InputError(f"{path}: expected a place for a file, found {kind}")
+
+
+def _sync_folder(folder: epath.Path) -> None:
+    """Brings the new name to the disk as well, where folders can be opened."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # some network file systems refuse it
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _put(path: RemotePath, content: Content) -> None:
+    buffer = io.BytesIO()
+    _write(buffer, content)
+    system, key = fsspec.url_to_fs(str(path))
+    try:
+        system.pipe_file(key, buffer.getvalue())
+    except FileNotFoundError:  # a place with real folders, which a bucket has not
+        system.makedirs(system._parent(key), exist_ok=True)
+        system.pipe_file(key, buffer.getvalue())
+
+
+def _write(file: io.BufferedIOBase, content: Content) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content.encode() if isinstance(content, str) else content)

@@ -1,10 +1,30 @@
-"""placeholder"""
+"""Names of files that come from names which users chose, and values shown in messages."""
 
-import hashlib
 import re
+
+from jaxfid.storage.digests import digest_text
+
+_READABLE_CHARACTERS = 40
+_SHOWN_BITS = 256
 
 
 def slug(name: str) -> str:
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-40:].strip("-.")
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{readable}-{digest}"
+    """Returns a file name for any text: its readable tail, and eight digits of its digest.
+
+    Two names never share a slug (short of a collision of sha256), and every slug is safe on every
+    file system: no separator, no leading dot, at most 49 characters.
+    """
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-_READABLE_CHARACTERS:].strip("-.")
+    return f"{readable}-{digest_text(name)[:8]}"
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """Returns a value as a message may show it, in bounded time and space whatever it holds."""
+    if isinstance(value, str | bytes | bytearray):
+        shown = repr(value[:limit])
+        return shown if len(value) <= limit else f"{shown}... ({len(value)} long)"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an int of {value.bit_length()} bits"
+    if value is None or isinstance(value, int | float):
+        return repr(value)
+    return f"a {type(value).__name__}"

@@ -1,13 +1,16 @@
 """Bytes at any offset of a large file, plain or deflated, from any thread."""
 
+import functools
 import os
 import threading
 import typing
 import weakref
 import zlib
-from pathlib import Path
 
 from jaxfid.errors import InputError
+from jaxfid.storage.files import open_file, reading, stat_file
+from jaxfid.storage.paths import RemotePath, as_path
+from jaxfid.storage.streams import ByteReader
 
 _BLOCK_BYTES = 1 << 24
 _KEPT_BLOCKS = 3
@@ -24,21 +27,23 @@ class Reader(typing.Protocol):
 
 
 class FileReader:
-    """Reads a file at any offset; it is closed when nothing refers to the reader.
+    """Reads a file or an object at any offset; it is closed when nothing refers to the reader.
 
     Read, not memory-mapped: pages of a map count as this process's memory, and a file that
-    shrinks underneath a map kills the process, where here it is an error.
+    shrinks underneath a map kills the process, where here it is an error. An object is read by
+    ranges, several at once where several threads ask.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("rb", buffering=0)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = as_path(path)
+        if isinstance(self.path, RemotePath):
+            self.num_bytes = stat_file(self.path).num_bytes
+            self._read = self.path.read_range
+            return
+        self._file = open_file(self.path, buffering=0)
         weakref.finalize(self, self._file.close)
-        self.path = path
         self.num_bytes = os.fstat(self._file.fileno()).st_size
-        self._lock = threading.Lock()
+        self._read = functools.partial(_read_local, self._file, threading.Lock())
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Returns exactly these bytes.
@@ -46,20 +51,21 @@ class FileReader:
         Raises:
           InputError: The file ends before, or cannot be read.
         """
-        try:
-            data = self._read(offset, num_bytes)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+        data = b""
+        if offset + num_bytes <= self.num_bytes:  # else `pread` allocates whatever is asked for
+            with reading(self.path):
+                data = self._read(offset, num_bytes)
         if len(data) < num_bytes:
             raise InputError(f"{self.path}: cut off, ends before byte {offset + num_bytes}")
         return data
 
-    def _read(self, offset: int, num_bytes: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), num_bytes, offset)
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(num_bytes)
+
+def _read_local(file: ByteReader, lock: threading.Lock, offset: int, num_bytes: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), num_bytes, offset)
+    with lock:
+        file.seek(offset)
+        return file.read(num_bytes)
 
 
 class _State(typing.NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.storage import random_access
+from jaxfid.storage.files import write_file
 from jaxfid.storage.random_access import FileReader, InflatingReader
 
 # Half noise, half runs, so that input and output blocks do not keep step.
@@ -119,7 +120,7 @@ def test_deflated_stream_that_is_none(path):
 
 
 def test_file_that_cannot_be_opened(path):
-    with pytest.raises(InputError, match="data: cannot be opened: No such file"):
+    with pytest.raises(InputError, match="data: cannot be read: No such file"):
         FileReader(path)
 
 
@@ -130,3 +131,35 @@ def test_file_is_closed_with_its_reader(path):
     del reader
     gc.collect()
     assert file.closed
+
+
+def test_an_object_is_read_by_ranges_from_any_thread(tmp_path):
+    write_file(f"memory:/{tmp_path}/data", DATA)
+    reader = FileReader(f"memory:/{tmp_path}/data")
+    assert reader.num_bytes == len(DATA)
+    ranges = list(draw_ranges(50))
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda r: reader.read_at(*r), ranges))
+    assert parts == [DATA[first : first + length] for first, length in ranges]
+    with pytest.raises(InputError, match="data: cut off, ends before byte"):
+        reader.read_at(len(DATA) - 1, 2)
+
+
+def test_a_file_cut_underneath_is_an_error(path):
+    path.write_bytes(DATA)
+    reader = FileReader(path)
+    path.write_bytes(DATA[:10])
+    with pytest.raises(InputError, match="data: cut off"):
+        reader.read_at(5, 10)
+
+
+def test_bytes_beyond_the_end_cost_no_memory(path):
+    path.write_bytes(DATA)
+    with pytest.raises(InputError, match="data: cut off"):
+        FileReader(path).read_at(0, 1 << 60)
+
+
+def test_what_is_no_file_is_refused(path):
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="data: expected a file, found a device, pipe or socket"):
+        FileReader(path)

@@ -1,22 +1,38 @@
-"""Reads a pickle as data: literals, containers and the constructors a caller names, nothing else.
+"""The one reader of pickles. A pickle is read as data: nothing that it names is imported or run.
 
 `pickle.Unpickler` with an allow-listing `find_class` is not enough: `BUILD` may set attributes on
 whatever was found, and extension codes go round `find_class`. Here the standard library only
 splits the bytes into opcodes, and what is not written below cannot happen.
+
+Each reader of a format gives a list of the globals that may occur. What comes back is a tree of
+bounded size and depth, however its parts are shared, so that it may be walked and shown.
 """
 
 import dataclasses
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, NamedTuple, cast
 
 from jaxfid.errors import InputError
+from jaxfid.storage.names import shorten
+from jaxfid.storage.streams import ByteReader
 
+MAX_OPERATIONS = 1_000_000
+"""Opcodes; a state dict has about 40 a tensor."""
+
+MAX_DEPTH = 32
+"""Containers inside each other; the files that are read have five."""
+
+MAX_ITEMS = 200_000
+"""Leaves and containers, each as often as it is met on a walk."""
+
+_MAX_LINE_BYTES = 1 << 16
+_READS_PER_BYTE = 4
 _LITERALS = frozenset(
     {
-        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "INT", "LONG", "FLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
-        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "STRING"),
     }
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -24,6 +40,7 @@ _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _NOTHING_TO_DO = frozenset({"PROTO", "FRAME", "STOP"})
 _KEY_TYPES = (str, bytes, int, float, bool, type(None))
+_TEXTS = (str, bytes, bytearray)
 _MARK = object()
 
 
@@ -32,6 +49,14 @@ class Constructor:
     """A function of ours that a pickle may call; nothing that is not wrapped in this is called."""
 
     function: Callable[..., object]
+
+
+class Rebuilt:
+    """Base of what a constructor makes and the pickle completes by a state, as NumPy's arrays are."""
+
+    def set_state(self, state: object) -> None:
+        """Takes the state; raises InputError or ValueError where it is none."""
+        raise InputError(f"the pickle sets the state of {shorten(self)}, which is not allowed")
 
 
 class PickleContent(NamedTuple):
@@ -47,7 +72,7 @@ class PickleContent(NamedTuple):
 
 
 def read_pickle(
-    stream: BinaryIO,
+    stream: ByteReader,
     *,
     allowed: Mapping[str, object],
     load_persistent: Callable[[object], object] | None = None,
@@ -61,32 +86,92 @@ def read_pickle(
       load_persistent: Gives the object for a persistent id. Without it there may be none.
 
     Raises:
-      InputError: The pickle is damaged, or asks for anything else. The message lacks the file's
-        name, which the caller knows.
+      InputError: The pickle is damaged, too large, or asks for anything else. The message lacks the
+        file's name, which the caller knows.
     """
-    machine = _Machine(allowed, load_persistent)
+    # `genops` calls the three methods that the class has.
+    bounded = _BoundedStream(stream)
+    machine = _Machine(allowed, load_persistent, bounded)
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], bounded))):
+            if count == MAX_OPERATIONS:
+                raise InputError(f"expected a pickle of at most {count} operations, found more")
             machine.step(opcode.name, argument)
         (value,) = machine.stack
     except InputError:
         raise
     except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
-        raise InputError(f"damaged or truncated pickle: {error}") from error
+        raise InputError(f"damaged or truncated pickle: {str(error)[:200]}") from error
+    _check_tree(value)
     return PickleContent(value, tuple(machine.repeated_keys))
+
+
+class _BoundedStream:
+    """What `genops` reads from: never asks for more bytes than there are, nor for endless lines."""
+
+    def __init__(self, stream: ByteReader) -> None:
+        self._stream = stream
+        position = stream.tell()
+        self._left = stream.seek(0, 2) - position
+        self.num_read = 0
+        stream.seek(position)
+
+    def read(self, num_bytes: int) -> bytes:
+        """Returns at most these bytes; a length in a pickle may be any number."""
+        return self._counted(self._stream.read(min(num_bytes, self._left)))
+
+    def readline(self) -> bytes:
+        """Returns at most one line of bounded length."""
+        return self._counted(self._stream.readline(_MAX_LINE_BYTES))
+
+    def tell(self) -> int:
+        """Returns the position; `genops` asks for it at each opcode and nobody reads the answer."""
+        return 0
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        self.num_read += len(data)
+        return data
+
+
+def _check_tree(value: object) -> None:
+    """Walks the whole object once, with a stack of its own: recursion could overflow the C stack."""
+    pending: list[tuple[object, int]] = [(value, 0)]
+    count = 0
+    while pending:
+        item, depth = pending.pop()
+        count += 1
+        children = _children(item)
+        # Parts that are shared count each time: 60 pairs of pairs are 2**60 leaves to a walker.
+        if depth > MAX_DEPTH or count + len(pending) + len(children) > MAX_ITEMS:
+            raise InputError(
+                f"expected a pickle of at most {MAX_ITEMS} parts, {MAX_DEPTH} deep, found more"
+            )
+        pending += [(child, depth + 1) for child in children]
+
+
+def _children(item: object) -> Sequence[object]:
+    if isinstance(item, list | tuple):
+        return item
+    return list(item.values()) if isinstance(item, dict) else ()
 
 
 class _Machine:
     """The stack, the memo, and one branch per opcode that may occur."""
 
     def __init__(
-        self, allowed: Mapping[str, object], load_persistent: Callable[[object], object] | None
+        self,
+        allowed: Mapping[str, object],
+        load_persistent: Callable[[object], object] | None,
+        stream: _BoundedStream,
     ) -> None:
         self.stack: list[object] = []
         self.repeated_keys: list[object] = []
         self._memo: dict[object, object] = {}
         self._allowed = allowed
         self._load_persistent = load_persistent
+        self._stream = stream
+        self._bytes_passed = 0
 
     def step(self, name: str, argument: object) -> None:
         """Carries out one opcode that only pushes, or hands it on."""
@@ -112,6 +197,12 @@ class _Machine:
                 push(_MARK)
             case "TUPLE":
                 push(tuple(self._pop_to_mark()))
+            case "LIST":
+                push(self._pop_to_mark())
+            case "DICT":
+                items = self._pop_to_mark()
+                push({})
+                self._set_items(items)
             case "APPEND":
                 self._extend([pop()])
             case "APPENDS":
@@ -120,22 +211,24 @@ class _Machine:
                 self._set_items([pop(), pop()][::-1])
             case "SETITEMS":
                 self._set_items(self._pop_to_mark())
-            case "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT" | "PUT":
                 self._memo[argument] = self.stack[-1]
             case "MEMOIZE":
                 self._memo[len(self._memo)] = self.stack[-1]
-            case "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET" | "GET":
                 push(self._memo[argument])
             case "GLOBAL":
                 push(self._find(str(argument).replace(" ", ".", 1)))
             case "STACK_GLOBAL":
                 global_name, module = pop(), pop()
+                if type(global_name) is not str or type(module) is not str:
+                    raise TypeError("the name of a global is no text")
                 push(self._find(f"{module}.{global_name}"))
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ":
                 arguments, constructor = pop(), pop()
                 push(self._call(constructor, arguments))
             case "BUILD":
-                self._ignore_state(pop(), self.stack[-1])
+                self._set_state(pop(), self.stack[-1])
             case "BINPERSID":
                 push(self._persistent(pop()))
             case _:
@@ -171,7 +264,7 @@ class _Machine:
 
     def _find(self, name: str) -> object:
         if name not in self._allowed:
-            raise InputError(f"the pickle names the global {name}, which is not allowed")
+            raise InputError(f"the pickle names the global {name:.100}, which is not allowed")
         return self._allowed[name]
 
     def _call(self, constructor: object, arguments: object) -> object:
@@ -180,11 +273,17 @@ class _Machine:
             raise InputError(f"the pickle calls a {found}, which is not allowed")
         if type(arguments) is not tuple:
             raise TypeError(f"a {type(arguments).__name__} as arguments of a call")
+        # A text given to a thousand calls would be converted, and so held, a thousand times.
+        self._bytes_passed += sum(len(text) for text in arguments if isinstance(text, _TEXTS))
+        if self._bytes_passed > _READS_PER_BYTE * self._stream.num_read:
+            raise InputError("the pickle passes the same bytes to call after call")
         return constructor.function(*arguments)
 
-    def _ignore_state(self, state: object, target: object) -> None:
-        """A state dict carries attributes (`_metadata`) beside its items; they are dropped."""
-        if type(target) is not dict:
+    def _set_state(self, state: object, target: object) -> None:
+        """Completes an object of ours. Of a dict it is attributes (`_metadata`), which are dropped."""
+        if isinstance(target, Rebuilt):
+            target.set_state(state)
+        elif type(target) is not dict:
             found = type(target).__name__
             raise InputError(f"the pickle sets the state of a {found}, which is not allowed")
 

@@ -9,7 +9,8 @@ import pickle
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.storage.restricted_pickle import Constructor, read_pickle
+from jaxfid.storage import pickles
+from jaxfid.storage.pickles import Constructor, Rebuilt, read_pickle
 from tests.extractors.torch_files import call, dict_of, integer, named, pickle_of, text, tuple_of
 
 ALLOWED = {"collections.OrderedDict": Constructor(lambda: {}), "a.constant": 7}
@@ -105,7 +106,6 @@ def test_extension_codes_are_refused(monkeypatch):
     [
         (b"i", "INST"),
         (b"o", "OBJ"),
-        (b"\x81", "NEWOBJ"),
         (b"\x92", "NEWOBJ_EX"),
         (b"\x8f", "EMPTY_SET"),
     ],
@@ -157,7 +157,86 @@ def test_damage_is_an_input_error(body):
         read(pickle_of(body))
 
 
-def test_nesting_and_memo_sizes_cost_nothing():
-    deep = pickle_of(b"]" * 100_000 + b"a" * 99_999)
-    assert len(read(deep).value) == 1
+def test_a_new_object_of_what_is_no_constructor_is_refused():
+    with pytest.raises(InputError, match="calls a int, which is not allowed"):
+        read(pickle_of(named("a", "constant") + b")\x81"))
+    body = named("collections", "OrderedDict") + b")\x81" + text("a") + integer(1) + b"s"
+    assert read(pickle_of(body)).value == {"a": 1}  # as a subclass of dict is pickled
+
+
+def test_memo_places_cost_nothing():
     assert read(pickle_of(b"Nr\xff\xff\xff\x7f")).value is None  # the C unpickler allocates 16 GB
+
+
+@pytest.mark.parametrize(
+    "deep", [b")" + b"\x85" * 2000, b"]" * 2000 + b"a" * 1999], ids=["tuples", "lists"]
+)
+def test_nesting_is_bounded(deep):
+    with pytest.raises(InputError, match="32 deep, found more"):
+        read(pickle_of(deep))
+    with pytest.raises(InputError, match=r"32 deep, found more|as key of a dict"):
+        read(pickle_of(b"}" + deep + integer(1) + b"s"))
+
+
+def test_parts_that_multiply_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_ITEMS", 2000)
+    pair = b"h\x00\x86q\x00"  # of what is on the stack and in place 0 of the memo, where it goes
+    with pytest.raises(InputError, match="at most 2000 parts"):
+        read(pickle_of(b")q\x00" + pair * 30))
+    with pytest.raises(InputError, match="tuple as key of a dict"):
+        read(pickle_of(b"})q\x00" + pair * 60 + integer(1) + b"s"))
+
+
+def test_a_list_inside_itself_is_refused():
+    with pytest.raises(InputError, match="32 deep"):
+        read(pickle_of(b"]q\x00h\x00a"))
+
+
+def test_operations_are_bounded(monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_OPERATIONS", 50)
+    with pytest.raises(InputError, match="at most 50 operations"):
+        read(pickle.dumps(list(range(100))))
+
+
+def test_bytes_passed_to_calls_are_bounded():
+    held = []
+    allowed = {"a.keep": Constructor(lambda data: held.append(data * 1))}
+    once = named("a", "keep") + b"h\x00\x85R0"  # POP is no opcode of these pickles
+    many = (
+        text("x" * 10_000)
+        + b"q\x00"
+        + b"".join(named("a", "keep") + b"h\x00\x85R" for _ in range(100))
+    )
+    with pytest.raises(InputError, match="the same bytes to call after call"):
+        read_pickle(io.BytesIO(pickle_of(many)), allowed=allowed)
+    assert len(held) < 10
+    with pytest.raises(InputError, match="opcode POP"):
+        read_pickle(io.BytesIO(pickle_of(text("x") + b"q\x00" + once)), allowed=allowed)
+
+
+def test_messages_show_little_of_what_a_pickle_holds():
+    with pytest.raises(InputError) as error:
+        read(pickle_of(named("m" * 10_000, "n")))
+    assert len(str(error.value)) < 300
+
+
+def test_a_state_completes_only_what_takes_one():
+    class Kept(Rebuilt):
+        state = None
+
+        def set_state(self, state):
+            self.state = state
+
+    allowed = {"a.kept": Constructor(Kept), "a.plain": Constructor(Rebuilt)}
+    body = call(named("a", "kept")) + integer(3) + b"b"
+    assert read_pickle(io.BytesIO(pickle_of(body)), allowed=allowed).value.state == 3
+    body = call(named("a", "plain")) + integer(3) + b"b"
+    with pytest.raises(InputError, match="sets the state of a Rebuilt"):
+        read_pickle(io.BytesIO(pickle_of(body)), allowed=allowed)
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_text_protocols_are_read(protocol):
+    value = {"a": [1, 2.5, "text", None], "b": (1, 2)}
+    content = read(pickle.dumps(value, protocol))
+    assert content.value == value

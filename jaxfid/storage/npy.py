@@ -1,0 +1,273 @@
+"""The one reader of `.npy` headers and of arrays in `.npy` and `.npz` files.
+
+Nothing is allocated before it is known to be there: an array of an `.npy` is as large as its file,
+and a deflated one may be larger than what is packed by a stated factor only.
+"""
+
+import ast
+import math
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped
+
+from jaxfid.errors import InputError
+from jaxfid.storage.files import open_file, reading
+from jaxfid.storage.names import shorten
+
+MAX_INFLATION = 64
+"""A deflated array may be this many times larger than it is packed; features shrink by less than 10."""
+
+FREE_INFLATION_BYTES = 64 << 20
+"""Up to this size it may be larger by any factor: an array of zeros shrinks by 1000."""
+
+_MAGIC = b"\x93NUMPY"
+_LENGTH_FORMATS = {b"\x01\x00": "<H", b"\x02\x00": "<I"}
+_MAX_HEADER_BYTES = 10_000  # as NumPy; the literal is parsed, which costs far more than its size
+_MAX_DIMENSIONS = 32
+_MAX_ARRAY_BYTES = 1 << 48  # of what no file holds; NumPy's own sums stay below their overflow
+_PYTHON_2_LONG = re.compile(rb"(?<=\d)L(?=\s*[,)])")
+_KINDS = "biufcSU"
+# What the standard library raises for damaged archives, by position of the damage.
+_ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(UnicodeDecodeError, struct.error, ValueError, LookupError, OverflowError),
+)
+
+
+@runtime_checkable
+class SupportsRead(Protocol):
+    """Anything that gives its next bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns at most `size` bytes."""
+        ...
+
+
+class NpyHeader(NamedTuple):
+    """What stands before the numbers of an array.
+
+    Attributes:
+      shape: Its shape.
+      dtype: Its type: numbers, truth values or text.
+      fortran_order: Whether the first axis varies fastest.
+      header_bytes: Where the numbers start.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+    header_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy_header(stream: SupportsRead, *, name: str, num_bytes: int) -> NpyHeader:
+    """Returns the header of an array that starts where the stream stands.
+
+    Args:
+      stream: Anything with `read`; the header is read, and no byte more.
+      name: What messages call the array: its file, or its file and member.
+      num_bytes: Bytes that there are from the start of the header to the end of the array.
+
+    Raises:
+      InputError: It is no `.npy`, its header is no description of an array of numbers or text, or
+        the array it describes is of another size than `num_bytes` leaves.
+    """
+    prefix = stream.read(8)
+    length_format = _LENGTH_FORMATS.get(prefix[6:])
+    if prefix[:6] != _MAGIC or length_format is None:
+        raise InputError(
+            f"{name}: expected a NumPy array of format version 1 or 2, found {shorten(prefix)}"
+        )
+    length_bytes = stream.read(struct.calcsize(length_format))
+    if len(length_bytes) < struct.calcsize(length_format):
+        raise InputError(f"{name}: expected a NumPy array, found only the start of a header")
+    (length,) = struct.unpack(length_format, length_bytes)
+    if length > _MAX_HEADER_BYTES:
+        raise InputError(
+            f"{name}: expected a header of at most {_MAX_HEADER_BYTES} bytes, found {length}"
+        )
+    header_bytes = len(prefix) + len(length_bytes) + length
+    header = NpyHeader(*_parse(stream.read(length), name), header_bytes)
+    _check_size(header, name, num_bytes)
+    return header
+
+
+def _parse(text: bytes, name: str) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and order out of the Python literal that a header is."""
+    try:
+        # The parser raises whatever nesting and odd tokens lead to, RecursionError and MemoryError
+        # among them; it builds literals only and calls nothing.
+        fields = ast.literal_eval(_PYTHON_2_LONG.sub(b"", text).decode("latin-1"))
+    except Exception as error:
+        raise InputError(f"{name}: expected a header of NumPy's, found {shorten(text)}") from error
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise InputError(f"{name}: expected a header of NumPy's, found {shorten(text)}")
+    shape, order = fields["shape"], fields["fortran_order"]
+    if not _is_shape(shape) or type(order) is not bool:
+        raise InputError(f"{name}: expected a shape in the header, found {shorten(text)}")
+    return shape, _make_dtype(fields["descr"], name), order
+
+
+def _is_shape(shape: object) -> bool:
+    if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
+        return False
+    return all(type(side) is int and 0 <= side < _MAX_ARRAY_BYTES for side in shape)
+
+
+def _make_dtype(descr: object, name: str) -> np.dtype:
+    try:
+        dtype = np.dtype(descr) if type(descr) is str else None
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype is None or dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype:
+        raise InputError(
+            f"{name}: expected a plain array of numbers, found one of type {shorten(descr)}"
+        )
+    return dtype
+
+
+def _check_size(header: NpyHeader, name: str, num_bytes: int) -> None:
+    extent = math.prod(max(side, 1) for side in header.shape) * header.dtype.itemsize
+    if extent >= _MAX_ARRAY_BYTES or header.header_bytes + header.num_bytes != num_bytes:
+        raise InputError(
+            f"{name}: expected {header.num_bytes} bytes of shape {header.shape} and type "
+            f"{header.dtype}, found {num_bytes - header.header_bytes}: cut off or corrupt"
+        )
+
+
+def read_npy(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "..."]:
+    """Returns the array of an `.npy` file, read-only.
+
+    Raises:
+      InputError: There is none, or it is damaged; an array of Python objects is never read.
+    """
+    name = os.fspath(path)
+    with open_file(path) as file, reading(path):
+        num_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        header = read_npy_header(file, name=name, num_bytes=num_bytes)
+        data = file.read(header.num_bytes)
+    return _make_array(data, header, name)
+
+
+def _make_array(data: bytes, header: NpyHeader, name: str) -> np.ndarray:
+    if len(data) != header.num_bytes:  # it was cut while it was read
+        raise InputError(f"{name}: expected {header.num_bytes} bytes of numbers, found {len(data)}")
+    array = np.frombuffer(data, header.dtype) if data else np.empty(0, header.dtype)
+    return array.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+class Npz:
+    """An opened `.npz`: arrays by name, each read and checked when it is asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: str) -> None:
+        self._archive, self._path = archive, path
+        members = archive.infolist()
+        self._members = {m.filename.removesuffix(".npy"): m for m in members}
+        if len(self._members) != len(members):
+            raise InputError(f"{path}: expected each array once, found a name twice")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the arrays, in the order of the file."""
+        return list(self._members)
+
+    def header(self, name: str) -> NpyHeader:
+        """Returns the header of an array; InputError where it is none."""
+        member = self._members[name]
+        self._check_member(member)
+        with self._faults(name) as label, self._archive.open(member) as file:
+            return read_npy_header(file, name=label, num_bytes=member.file_size)
+
+    def read(self, name: str) -> Shaped[np.ndarray, "..."]:
+        """Returns an array, read-only; InputError where it is none, or its checksum is wrong."""
+        header = self.header(name)
+        member = self._members[name]
+        with self._faults(name) as label, self._archive.open(member) as file:
+            file.read(header.header_bytes)
+            data = file.read(header.num_bytes)
+            # Reading on to the end is what makes zipfile compare the checksum.
+            if file.read(1):
+                raise InputError(f"{label}: expected {member.file_size} bytes, found more")
+            return _make_array(data, header, label)
+
+    def _check_member(self, member: zipfile.ZipInfo) -> None:
+        label = f"{self._path}: {shorten(member.filename)}"
+        if member.flag_bits & 1 or member.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise InputError(f"{label}: expected a stored or deflated array, found another kind")
+        allowed = max(FREE_INFLATION_BYTES, MAX_INFLATION * member.compress_size)
+        if member.compress_type == zipfile.ZIP_STORED:
+            allowed = member.compress_size
+        if member.file_size > allowed:
+            raise InputError(
+                f"{label}: expected at most {allowed} bytes from {member.compress_size} packed "
+                f"ones, found {member.file_size}"
+            )
+
+    @contextmanager
+    def _faults(self, name: str) -> Iterator[str]:
+        label = f"{self._path}: {name}"
+        with _zip_faults(label):
+            yield label
+
+
+@contextmanager
+def _zip_faults(label: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except _ZIP_FAULTS as error:
+        raise InputError(f"{label}: damaged or truncated zip archive: {error}") from error
+
+
+@contextmanager
+def open_npz(path: str | os.PathLike[str]) -> Iterator[Npz]:
+    """Opens an `.npz` file.
+
+    Raises:
+      InputError: There is none, or it is no whole zip archive.
+    """
+    name = os.fspath(path)
+    with open_file(path) as file, reading(path):
+        with _zip_faults(name):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            yield Npz(archive, name)
+
+
+def read_npz(
+    path: str | os.PathLike[str], names: Collection[str] | None = None
+) -> Mapping[str, Shaped[np.ndarray, "..."]]:
+    """Returns the arrays of an `.npz` file by name: all of them, or those of `names` there are.
+
+    Raises:
+      InputError: There is none, or what is read of it is damaged or too large to be believed.
+    """
+    with open_npz(path) as file:
+        return {name: file.read(name) for name in file.names if names is None or name in names}
+
+
+def is_npz(start: bytes) -> bool:
+    """Whether a file that starts with these four bytes may be an `.npz`."""
+    return start[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def is_npy(start: bytes) -> bool:
+    """Whether a file that starts with these six bytes is an `.npy`."""
+    return start[:6] == _MAGIC
