@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxfid.errors import InputError
-from jaxfid.images.decode import IMAGE_EXTENSIONS, decode_image
+from jaxfid.images.decode import decode_image
+from jaxfid.images.formats import IMAGE_EXTENSIONS
 from jaxfid.images.interface import ImageSource
 
 
