@@ -16,7 +16,6 @@ import functools
 import io
 import os
 import struct
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,6 +24,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from jaxfid.errors import InputError
 from jaxfid.images import png
 from jaxfid.images.formats import FORMATS, HEAD_BYTES
+from jaxfid.storage.files import read_file
 
 MAX_IMAGE_PIXELS = 1 << 27
 """Pixels of the largest image that is decoded: 134 million.
@@ -40,17 +40,13 @@ MAX_IMAGE_BYTES = 1 << 30
 """Bytes of the largest file that is read as an image; `MAX_IMAGE_PIXELS` of 16-bit colours have 805 MB."""
 
 
-def decode_file(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the image in a file as 8-bit RGB.
+def decode_file(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the image in a file, local or in a bucket, as 8-bit RGB.
 
     Raises:
       InputError: It cannot be read, or is no whole image of a known still format.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return decode_image(data, str(path))
+    return decode_image(read_file(path, max_bytes=MAX_IMAGE_BYTES), os.fspath(path))
 
 
 def decode_image(data: bytes, key: str) -> UInt8[np.ndarray, "h w 3"]:

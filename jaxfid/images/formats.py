@@ -72,7 +72,12 @@ def has_image_extension(key: str) -> bool:
 
 def is_hidden(key: str) -> bool:
     """Returns whether a path has a part that begins with a dot, or one that is a service folder."""
-    return any(part.startswith(".") or is_service_folder(part) for part in key.split("/"))
+    return is_hidden_name(key) or any(map(is_service_folder, key.split("/")))
+
+
+def is_hidden_name(key: str) -> bool:
+    """Returns whether a path has a part that begins with a dot."""
+    return key.startswith(".") or "/." in key
 
 
 def is_service_folder(name: str) -> bool:
