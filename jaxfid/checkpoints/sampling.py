@@ -81,7 +81,7 @@ def draw_from(
         name=checkpoint.name,
         num_images=num_images,
         chunk_size=chunk_size,
-        stamp=f"{checkpoint.stamp()}, seed {seed}, chunks of {chunk_size}, range {value_range}",
+        fingerprint=f"{checkpoint.stamp()}, seed {seed}, chunks of {chunk_size}, range {value_range}",
         num_threads=len(replicas),
     )
 

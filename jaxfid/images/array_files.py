@@ -1,77 +1,103 @@
 """Images in the arrays of `.npy` and `.npz` files, read one at a time."""
 
+import functools
 import io
 import math
-from pathlib import Path
+import threading
+import zlib
+from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 from jaxtyping import UInt8
 
 from jaxfid.errors import InputError
-from jaxfid.images.archives import ZipMember, list_zip
 from jaxfid.images.arrays import check_image_array, in_three_channels, make_position_keys
-from jaxfid.images.interface import ImageSource
+from jaxfid.images.interface import ImageSource, sample_content
+from jaxfid.images.zips import ZipMember, list_zip
+from jaxfid.storage.files import stat_file
+from jaxfid.storage.npy import read_npy_header, read_npz
 from jaxfid.storage.random_access import FileReader, InflatingReader, Reader
 
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-_HEADER_BYTES = 4096
+_HEADER_BYTES = 4096  # an array of images has one of 128; only text in its type makes longer ones
+_CHECKED_BYTES = 1 << 18
+_IMAGES, _LABELS = "arr_0", "arr_1"
 
 
 class ArrayFileSource(ImageSource):
     """The images of an array in a `.npy` or `.npz` file, read one at a time.
 
-    Of an `.npz` file this is `arr_0`, as ADM's sampler writes it, else its only array. A compressed
-    one is inflated in blocks; reading it in order is fast, reading it at random is not.
+    Of an `.npz` file this is `arr_0`, as ADM's sampler writes it, else its only array; `arr_1` holds the
+    classes where it is one integer for each image. A compressed one is inflated in blocks; reading it in
+    order is fast, reading it at random is not. The checksum of a stored one is computed before its first
+    image is given, that of a compressed one with its last block.
     """
 
-    def __init__(self, path: Path, *, name: str) -> None:
+    def __init__(self, path: epath.Path, *, name: str) -> None:
         """Reads the header; raises InputError if it is no array of images, or not whole."""
         self.name = name
-        if path.suffix.lower() == ".npz":
-            self._reader, self._offset, num_bytes, self._crc = _open_member(path)
-        else:
-            self._reader = FileReader(path)
-            self._offset, num_bytes, self._crc = 0, self._reader.num_bytes, 0
+        self._path = path
+        self._version = stat_file(path)
+        self._member = _find_member(path) if path.suffix.lower() == ".npz" else None
+        self._reader, self._offset, num_bytes = _open_array(path, self._member)
         shape, header_bytes = _read_header(self._reader, self._offset, num_bytes, name)
+        self._start, self._num_bytes = self._offset, num_bytes
         self._offset += header_bytes
         self._shape = shape[1:]
         self.keys = make_position_keys(shape[0])
-        if header_bytes + math.prod(shape) != num_bytes:
-            raise InputError(
-                f"{name}: expected {math.prod(shape)} bytes of shape {shape}, found "
-                f"{num_bytes - header_bytes}: cut off or corrupt"
-            )
+        self._lock = threading.Lock()
+        self._is_checked = self._member is None or self._member.deflated
+
+    @functools.cached_property
+    def labels(self) -> Sequence[str] | None:  # type: ignore[override]
+        """The classes in `arr_1`, or None where there are none."""
+        if self._member is None or self._member.name != f"{_IMAGES}.npy":
+            return None
+        classes = read_npz(self._path, (_LABELS,)).get(_LABELS)
+        if classes is None or classes.dtype.kind not in "iu" or classes.shape != (len(self.keys),):
+            return None
+        return [str(label) for label in classes.tolist()]
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image at a position."""
-        num_bytes = math.prod(self._shape)
-        data = self._reader.read_at(self._offset + index * num_bytes, num_bytes)
+        self._check_content()
+        data = self._read_at(index, 0, math.prod(self._shape))
         return in_three_channels(np.frombuffer(data, np.uint8).reshape(self._shape))
 
-    def stamp(self, index: int) -> str:
-        """Returns the image's size in bytes and the checksum of the whole array, if it has one."""
-        return f"{math.prod(self._shape)} {self._crc}"
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns the image's size and a digest of its bytes, or the checksum of the whole array."""
+        if self._member is not None:
+            return f"{math.prod(self._shape)} {self._member.crc}"
+        read_at = functools.partial(self._read_at, index)
+        return sample_content(read_at, math.prod(self._shape), whole=whole)
+
+    def version(self, index: int) -> str:
+        """Returns the modification time and inode of an `.npy` file; of an `.npz` its checksum is enough."""
+        return "" if self._member else f"{self._version.mtime_ns} {self._version.inode}"
+
+    def _read_at(self, index: int, offset: int, num_bytes: int) -> bytes:
+        start = self._offset + index * math.prod(self._shape)
+        return self._reader.read_at(start + offset, num_bytes)
+
+    def _check_content(self) -> None:
+        """Compares the checksum of a stored array, once, while no other thread reads."""
+        if self._is_checked or self._member is None:
+            return
+        with self._lock:
+            crc = 0
+            for offset in range(0, 0 if self._is_checked else self._num_bytes, _CHECKED_BYTES):
+                length = min(_CHECKED_BYTES, self._num_bytes - offset)
+                crc = zlib.crc32(self._reader.read_at(self._start + offset, length), crc)
+            if not self._is_checked and crc != self._member.crc:
+                raise InputError(f"{self.name}: corrupt, its checksum does not fit")
+            self._is_checked = True
 
 
-def _open_member(path: Path) -> tuple[Reader, int, int, int]:
-    """Returns reader, offset, size and checksum of the array of images in an `.npz` file."""
+def _find_member(path: epath.Path) -> ZipMember:
+    """The array of images in an `.npz` file."""
     members = {m.name.removesuffix(".npy"): m for m in list_zip(path) if m.name.endswith(".npy")}
-    member = members[_choose_array(members, path)]
-    file = FileReader(path)
-    offset = member.data_offset(file)
-    if not member.deflated:
-        return file, offset, member.num_bytes, member.crc
-    sizes = {"packed_bytes": member.packed_bytes, "num_bytes": member.num_bytes}
-    inflating = InflatingReader(file, offset=offset, crc=member.crc, **sizes)
-    return inflating, 0, member.num_bytes, member.crc
-
-
-def _choose_array(members: dict[str, ZipMember], path: Path) -> str:
-    if "arr_0" in members:
-        return "arr_0"
+    if _IMAGES in members:
+        return members[_IMAGES]
     if {"mu", "sigma"} <= members.keys():
         raise InputError(
             f"{path}: expected images, found statistics (mu and sigma); these can be scored "
@@ -79,8 +105,22 @@ def _choose_array(members: dict[str, ZipMember], path: Path) -> str:
         )
     if len(members) != 1:
         found = ", ".join(members) or "none"
-        raise InputError(f"{path}: expected one array, or one named arr_0, found {found}")
-    return next(iter(members))
+        raise InputError(f"{path}: expected one array, or one named {_IMAGES}, found {found}")
+    return next(iter(members.values()))
+
+
+def _open_array(path: epath.Path, member: ZipMember | None) -> tuple[Reader, int, int]:
+    """Returns a reader of the array's bytes, where they begin in it, and how many there are."""
+    file = FileReader(path)
+    if member is None:
+        return file, 0, file.num_bytes
+    offset = member.data_offset(file)
+    if not member.deflated:
+        if member.packed_bytes != member.num_bytes:
+            raise InputError(f"{path}: corrupt, a stored array of two sizes")
+        return file, offset, member.num_bytes
+    sizes = {"packed_bytes": member.packed_bytes, "num_bytes": member.num_bytes}
+    return InflatingReader(file, offset=offset, crc=member.crc, **sizes), 0, member.num_bytes
 
 
 def _read_header(
@@ -88,14 +128,8 @@ def _read_header(
 ) -> tuple[tuple[int, ...], int]:
     """Returns an `.npy` header's shape and length, once it is known to be of images."""
     start = io.BytesIO(reader.read_at(offset, min(num_bytes, _HEADER_BYTES)))
-    try:
-        version = np.lib.format.read_magic(start)
-        if version not in _HEADER_READERS:
-            raise ValueError(f"format version {version}, which arrays of numbers do not need")
-        shape, fortran_order, dtype = _HEADER_READERS[version](start)
-    except ValueError as error:
-        raise InputError(f"{name}: expected a NumPy array file, found: {error}") from error
-    check_image_array(shape, dtype, name)
-    if fortran_order:
+    header = read_npy_header(start, name=name, num_bytes=num_bytes)
+    check_image_array(header.shape, header.dtype, name)
+    if header.fortran_order:
         raise InputError(f"{name}: expected C order, found Fortran; save np.ascontiguousarray(x)")
-    return shape, start.tell()
+    return header.shape, header.header_bytes

@@ -1,18 +1,20 @@
 """Images in arrays in memory, and what every array of images must be."""
 
-from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
+from PIL import Image
 
 from jaxfid.errors import InputError
-from jaxfid.images.interface import ImageSource
+from jaxfid.images.decode import image_to_rgb
+from jaxfid.images.interface import ImageSource, sample_content
 
 
 class ArraySource(ImageSource):
     """The images of an array in memory; keys are their positions."""
 
-    def __init__(self, images: np.ndarray, *, name: str) -> None:
+    def __init__(self, images: Shaped[np.ndarray, "..."], *, name: str) -> None:
         """Takes `(n, h, w, 3)` or, grey, `(n, h, w)`; raises InputError for any other."""
         check_image_array(images.shape, images.dtype, name)
         self.name = name
@@ -23,18 +25,27 @@ class ArraySource(ImageSource):
         """Returns the image at a position, a view where it has three channels."""
         return in_three_channels(np.asarray(self._images[index]))
 
-    def stamp(self, index: int) -> str:
-        """Returns the image's size in bytes."""
-        return str(self._images[index].nbytes)
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns the image's size in bytes and a digest of some or all of them."""
+        return fingerprint_array(self._images[index], whole=whole)
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """What has a length and items by position, whether or not it calls itself a sequence."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...  # noqa: ANN401
 
 
 class SequenceSource(ImageSource):
-    """A random-access sequence of arrays, `(h, w, 3)` or `(h, w)`, of any sizes.
+    """A random-access sequence of arrays `(h, w, 3)` or `(h, w)`, or of Pillow's images, of any sizes.
 
     Its `__getitem__` is called from several threads at once unless decoding has no workers.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], *, name: str) -> None:
+    def __init__(self, images: RandomAccess, *, name: str) -> None:
         """Takes the sequence and looks at its first image; raises InputError if that is none."""
         self.name = name
         self.keys = make_position_keys(len(images))
@@ -45,17 +56,39 @@ class SequenceSource(ImageSource):
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the item at a position as an image."""
-        image = self._images[index]
-        if not hasattr(image, "__dlpack__"):  # Pillow's palette images would pass for grey.
-            found = type(image).__name__
-            raise InputError(f"{self.name}[{index}]: expected an array, found {found}")
-        image = np.asarray(image)
-        check_image_array((1, *image.shape), image.dtype, f"{self.name}[{index}]")
-        return in_three_channels(image)
+        return in_three_channels(as_image(self._images[index], f"{self.name}[{index}]"))
 
-    def stamp(self, index: int) -> str:
-        """Returns nothing: an item's size is not known without making it."""
-        return ""
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns the size of an image of a list and a digest of it; of other sequences only when `whole`.
+
+        A sequence of another kind may make its items on demand.
+        """
+        if not whole and not isinstance(self._images, list | tuple):
+            return ""
+        return fingerprint_array(self.read(index), whole=whole)
+
+
+def as_image(item: object, name: str) -> UInt8[np.ndarray, "h w *c"]:
+    """Returns an array, NumPy's or another library's, or an image of Pillow's, as an image.
+
+    Raises:
+      InputError: It is something else, or no uint8 image of shape `(h, w, 3)` or `(h, w)`.
+    """
+    if isinstance(item, Image.Image):  # NumPy would take a palette's indices for grey levels.
+        return image_to_rgb(item, name)
+    if not hasattr(item, "__dlpack__"):
+        found = type(item).__name__
+        raise InputError(f"{name}: expected an array or an image of Pillow's, found {found}")
+    image = np.asarray(item)
+    check_image_array((1, *image.shape), image.dtype, name)
+    return image
+
+
+def fingerprint_array(image: UInt8[np.ndarray, "h w *c"], *, whole: bool) -> str:
+    """Returns the shape of an image in memory and a digest of some or all of its bytes."""
+    content = memoryview(np.ascontiguousarray(image)).cast("B")
+    sampled = sample_content(lambda o, n: content[o : o + n], len(content), whole=whole)
+    return f"{image.shape} {sampled}"
 
 
 def check_image_array(shape: tuple[int, ...], dtype: np.dtype, name: str) -> None:
@@ -104,6 +137,6 @@ def make_position_keys(count: int) -> list[str]:
     return [f"{index:0{digits}d}" for index in range(count)]
 
 
-def in_three_channels(image: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+def in_three_channels(image: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "h w 3"]:
     """Returns a grey image repeated in three channels; one of three as it is."""
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)

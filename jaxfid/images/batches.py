@@ -3,16 +3,18 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from jaxfid.errors import InputError
+from jaxfid.images.cores import count_usable_cores
+from jaxfid.images.decode import require_strict_pillow
 from jaxfid.images.interface import ImageSource
 
 CANVAS_SIDES_PX = (32, 64, 128, 256, 512)
@@ -56,9 +58,43 @@ class Skipped:
 
 
 _Row = np.ndarray | Skipped
-_Wait = Callable[[], list[_Row]]
-_Submit = Callable[[_Wait], _Wait]
-_Pending = tuple[range, list[_Wait]]
+_Task = Callable[[], object]
+_Wait = Callable[[], object]
+_Submit = Callable[[_Task], _Wait]
+
+
+class _Part:
+    """This process's rows of one batch while they are read, a chunk at a time."""
+
+    def __init__(self, positions: range, chunks: list[range], num_rows: int) -> None:
+        self.chunks = chunks
+        self.waits: list[_Wait] = []
+        self.skipped: list[Skipped] = []
+        self._positions = positions
+        self._num_rows = num_rows
+        self._rows: dict[int, list[_Row]] = {}
+        self._batch: Batch | None = None
+        self._lock = threading.Lock()
+
+    def add(self, number: int, rows: list[_Row]) -> None:
+        """Takes the rows of a chunk; whoever brings the last ones makes the batch, a worker mostly."""
+        with self._lock:
+            self._rows[number] = rows
+            is_whole = len(self._rows) == len(self.chunks)
+        if is_whole:
+            self._make_batch()
+
+    def finish(self) -> Batch:
+        """Waits for the batch and returns it; raises the error of the first image that has one."""
+        for wait in self.waits:
+            wait()
+        return self._batch or self._make_batch()  # the second where this process has no image in it
+
+    def _make_batch(self) -> Batch:
+        rows = [row for number in range(len(self._rows)) for row in self._rows.pop(number)]
+        self.skipped = [row for row in rows if isinstance(row, Skipped)]
+        self._batch = _assemble(self._positions, rows, self._num_rows)
+        return self._batch
 
 
 class Batches:
@@ -79,9 +115,9 @@ class Batches:
         source: ImageSource,
         *,
         batch_size: int,
-        num_workers: int,
+        num_workers: int | None,
         reduce: Reduce,
-        on_error: Literal["fail", "skip"] = "fail",
+        on_error: str = "fail",
         share: tuple[int, int] = (0, 1),
         start: int = 0,
     ) -> None:
@@ -90,16 +126,18 @@ class Batches:
         Args:
           source: Where the images come from.
           batch_size: Images in a batch of all processes together.
-          num_workers: Threads that decode; with 0 the iterating thread does.
+          num_workers: Threads that decode; with 0 the iterating thread does; None is one for each core
+            that this process may use.
           reduce: Brings an image with a side above 512 pixels to the network's size, called in the
             workers.
-          on_error: Whether an unreadable image ends the pass or is left out.
+          on_error: Whether an unreadable image ends the pass ("fail") or is left out ("skip").
           share: This process's index and the number of processes.
           start: First batch, to go on where an earlier pass ended.
 
         Raises:
           InputError: An argument is out of range.
         """
+        num_workers = count_usable_cores() if num_workers is None else num_workers
         _check_arguments(batch_size, num_workers, on_error, share)
         num_batches = -(-len(source) // batch_size)
         if not 0 <= start <= num_batches:
@@ -120,50 +158,52 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         self.skipped = []
         stop = threading.Event()
-        parts = map(self._part, self._numbers)
+        numbers = iter(self._numbers)
         with _workers(self._num_workers, stop) as submit:
 
-            def start(part: range) -> _Pending:
-                chunks = _cut(part, self._chunk_images())
-                return part, [submit(lambda c=chunk: self._read(c, stop)) for chunk in chunks]
+            def start(number: int) -> _Part:
+                part = self._part(number)
+                for chunk in range(len(part.chunks)):
+                    part.waits.append(submit(functools.partial(self._read, part, chunk, stop)))
+                return part
 
-            pending = deque(map(start, itertools.islice(parts, _LOOKAHEAD_BATCHES)))
+            pending = deque(map(start, itertools.islice(numbers, _LOOKAHEAD_BATCHES)))
             while pending:
-                pending.extend(map(start, itertools.islice(parts, 1)))
-                yield self._finish(*pending.popleft())
+                pending.extend(map(start, itertools.islice(numbers, 1)))
+                part = pending.popleft()
+                batch = part.finish()
+                self.skipped += part.skipped
+                yield batch
 
-    def _part(self, number: int) -> range:
-        """Positions of this process's images in a batch; fewer than its rows at the end."""
+    def _part(self, number: int) -> _Part:
+        """This process's images of a batch; fewer than its rows at the end."""
         index, _ = self._share
         first = number * self._batch_size + index * self._num_rows
-        return range(first, max(first, min(first + self._num_rows, len(self._source))))
+        positions = range(first, max(first, min(first + self._num_rows, len(self._source))))
+        return _Part(positions, _cut(positions, self._chunk_images()), self._num_rows)
 
     def _chunk_images(self) -> int:
         """Images per task: many, since handing over small ones costs as much as decoding them."""
         even = -(-self._num_rows // (2 * max(self._num_workers, 1)))
         return min(even, _CHUNK_IMAGES)
 
-    def _read(self, positions: range, stop: threading.Event) -> list[_Row]:
+    def _read(self, part: _Part, chunk: int, stop: threading.Event) -> None:
         rows: list[_Row] = []
-        for position in positions:
+        for position in part.chunks[chunk]:
             if stop.is_set():
-                break
+                return
             try:
                 rows.append(self._read_row(position))
             except InputError as error:
                 if not self._skip:
                     raise
+                require_strict_pillow()  # else every image would be skipped for what is not its fault
                 rows.append(Skipped(self._source.keys[position], str(error)))
-        return rows
+        part.add(chunk, rows)
 
     def _read_row(self, position: int) -> np.ndarray:
         image = self._source.read(position)
         return self._reduce(image) if max(image.shape) > CANVAS_SIDES_PX[-1] else image
-
-    def _finish(self, part: range, results: list[_Wait]) -> Batch:
-        rows = [row for result in results for row in result()]
-        self.skipped += [row for row in rows if isinstance(row, Skipped)]
-        return _assemble(part, rows, self._num_rows)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ class DrawnSource(ImageSource):
         name: str,
         num_images: int,
         chunk_size: int,
-        stamp: str,
+        fingerprint: str,
         num_threads: int = 1,
     ) -> None:
         """Makes a source of images that are not drawn yet.
@@ -44,7 +44,7 @@ class DrawnSource(ImageSource):
           name: What to call the source.
           num_images: Images of the source; the last chunk's rest is not used.
           chunk_size: Images that `draw` gives at once.
-          stamp: What identifies generator and noise.
+          fingerprint: What identifies generator and noise.
           num_threads: Chunks drawn at the same time.
 
         Raises:
@@ -56,7 +56,7 @@ class DrawnSource(ImageSource):
             raise InputError("; ".join(wrong))
         self.name = name
         self.keys = make_position_keys(num_images)
-        self._draw, self._chunk_size, self._stamp = draw, chunk_size, stamp
+        self._draw, self._chunk_size, self._fingerprint = draw, chunk_size, fingerprint
         self._num_chunks = -(-num_images // chunk_size)
         self._ahead = num_threads
         self._chunks: collections.OrderedDict[int, Future[Chunk]] = collections.OrderedDict()
@@ -74,9 +74,9 @@ class DrawnSource(ImageSource):
             self._drop_oldest()
         return chunk.result()[row]
 
-    def stamp(self, index: int) -> str:
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns what identifies generator and noise, the same for every image."""
-        return self._stamp
+        return self._fingerprint
 
     def _start(self, number: int) -> Future[Chunk]:
         if number not in self._chunks:

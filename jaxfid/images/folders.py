@@ -1,99 +1,208 @@
-"""A folder of image files, and what counts as an image file in any listing."""
+"""A folder of image files, on this machine or in a bucket, and a list of image files."""
 
+import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-from jaxtyping import UInt8
+from etils import epath
 
 from jaxfid.errors import InputError
-from jaxfid.images.decode import IMAGE_EXTENSIONS, decode_image
-from jaxfid.images.interface import ImageSource
+from jaxfid.images.decode import MAX_IMAGE_BYTES
+from jaxfid.images.formats import HEAD_BYTES, is_service_folder
+from jaxfid.images.interface import name_some, sample_content
+from jaxfid.images.listing import ListedSource
+from jaxfid.storage.files import FileStat, list_objects, open_file, read_file, stat_file
+from jaxfid.storage.paths import RemotePath
 
 
-class FolderSource(ImageSource):
-    """Every image file in a folder and the folders below it, in the order of their keys.
+@dataclasses.dataclass
+class Listing:
+    """What a walk through a folder found.
 
-    Links are followed. Names that begin with a dot are left out, and so are files whose extension,
-    in any case, is not an image's.
+    Attributes:
+      names: Every file below, with forward slashes; a folder that is not gone into ends in a slash.
+      repeated: Links that lead to what is listed already, and are not followed.
+      objects: What the listing of a bucket says of each file.
     """
 
-    def __init__(self, root: Path, *, keys: Sequence[str], name: str) -> None:
-        """Takes what `list_files` found below `root`; raises InputError if no key is an image's."""
-        self.name = name
-        self.keys = sorted(key for key in keys if is_image_name(key))
-        self.labels = folder_labels(self.keys)
+    names: list[str] = dataclasses.field(default_factory=list)
+    repeated: list[str] = dataclasses.field(default_factory=list)
+    objects: Mapping[str, FileStat] = dataclasses.field(default_factory=dict)
+
+
+class FolderSource(ListedSource):
+    """Every image file in a folder and the folders below it."""
+
+    def __init__(
+        self, root: epath.Path, listing: Listing, *, name: str, image_key: str | None = None
+    ) -> None:
+        """Takes what `list_files` found below `root`; raises InputError if no name is an image's."""
         self._root = root
-        if not self.keys:
-            raise InputError(f"{name}: {describe_no_images(keys)}")
+        self._objects = listing.objects
+        remarks = _describe_repeated(listing.repeated)
+        super().__init__(listing.names, name=name, image_key=image_key, remarks=remarks)
 
-    def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Returns the decoded file at a position."""
-        path = self._root / self.keys[index]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        return decode_image(data, str(path))
+    def read_content(self, key: str) -> bytes:
+        """Returns a file's bytes."""
+        return read_file(self._root / key, max_bytes=MAX_IMAGE_BYTES)
 
-    def stamp(self, index: int) -> str:
-        """Returns the file's size in bytes."""
-        path = self._root / self.keys[index]
-        try:
-            return str(path.stat().st_size)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    def read_head(self, key: str) -> bytes:
+        """Returns a file's first bytes; none of an object, as each costs a request."""
+        if isinstance(self._root, RemotePath):
+            return b""
+        with contextlib.suppress(InputError), open_file(self._root / key, buffering=0) as file:
+            return file.read(HEAD_BYTES)
+        return b""  # what cannot be opened, a FIFO for instance, is no image
+
+    def locate(self, key: str) -> str:
+        """Returns the file's path."""
+        return str(self._root / key)
+
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns the file's size and a digest of its bytes; an object's size and time of change."""
+        key = self.keys[index]
+        if key in self._objects and not whole:
+            found = self._objects[key]
+            return f"{found.num_bytes} {found.mtime_ns}"
+        return _fingerprint_file(self._root / key, whole=whole)
+
+    def version(self, index: int) -> str:
+        """Returns the file's modification time and inode; nothing of an object."""
+        key = self.keys[index]
+        return "" if key in self._objects else _version_of_file(self._root / key)
 
 
-def list_files(root: Path) -> list[str]:
-    """Returns every file below a folder as a path with forward slashes, in no particular order.
+class FileListSource(ListedSource):
+    """Image files by their paths, in the order of these."""
+
+    def __init__(self, paths: Mapping[str, epath.Path], *, name: str) -> None:
+        """Takes the paths by what keys are to call them; raises InputError if one is no image's."""
+        self._paths = paths
+        super().__init__(list(paths), name=name, image_key=None)
+        if self.others:
+            raise InputError(f"{name}: expected image files alone, found {name_some(self.others)}")
+        self.keys = list(paths)
+
+    labels = None
+
+    def read_content(self, key: str) -> bytes:
+        """Returns a file's bytes."""
+        return read_file(self._paths[key], max_bytes=MAX_IMAGE_BYTES)
+
+    def read_head(self, key: str) -> bytes:
+        """Returns nothing: a list with other files than images is an error anyway."""
+        return b""
+
+    def locate(self, key: str) -> str:
+        """Returns the file's path."""
+        return str(self._paths[key])
+
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns the file's size and a digest of its bytes."""
+        return _fingerprint_file(self._paths[self.keys[index]], whole=whole)
+
+    def version(self, index: int) -> str:
+        """Returns the file's modification time and inode."""
+        return _version_of_file(self._paths[self.keys[index]])
+
+
+def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
+    with open_file(path, buffering=0) as file:
+
+        def read_at(offset: int, num_bytes: int) -> bytes:
+            file.seek(offset)
+            return file.read(num_bytes)
+
+        return sample_content(read_at, file.seek(0, os.SEEK_END), whole=whole)
+
+
+def _version_of_file(path: epath.Path) -> str:
+    found = stat_file(path)
+    return f"{found.mtime_ns} {found.inode}"
+
+
+def list_files(root: epath.Path) -> Listing:
+    """Returns every file below a folder.
+
+    Links are followed: to a folder once per real folder, and not where its files are listed by another
+    path already; to a file unless it, or another link to it, is listed. Of several links the one whose
+    path comes first counts, so that the outcome is the same on every system.
 
     Raises:
       InputError: A folder cannot be listed.
     """
+    if isinstance(root, RemotePath):
+        objects = list_objects(root)
+        return Listing([key for key in objects if not key.endswith("/")], objects=objects)
     try:
-        return list(_walk(str(root), "", frozenset()))
+        return _Walk(str(root)).listing
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
-def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    status = Path(folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:  # A link back to where we came from adds nothing new.
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
+class _Walk:
+    """A walk through the folders below a root: real folders first, then links to others."""
+
+    def __init__(self, root: str) -> None:
+        self.listing = Listing()
+        self._seen: set[tuple[int, int]] = set()
+        self._links: list[tuple[str, str]] = []
+        self._enter(root, "")
+        file_links = []
+        while self._links:
+            links, self._links = sorted(self._links), []
+            for key, path in links:
+                if os.path.isdir(path):  # noqa: PTH112
+                    self._enter(path, f"{key}/")
+                else:
+                    file_links.append((key, path))
+        self._add_links(sorted(file_links), root)
+
+    def _enter(self, folder: str, prefix: str) -> None:
+        """Lists a folder and the real ones below it; a stack, as they may be deeper than Python's."""
+        stack = [(folder, prefix)]
+        while stack:
+            folder, prefix = stack.pop()
+            if not self._is_new(folder):
+                self.listing.repeated.append(prefix)
                 continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity})
-            else:
-                yield prefix + entry.name
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    stack += self._add(entry, prefix + entry.name)
+
+    def _is_new(self, path: str) -> bool:
+        """Whether a real file or folder is met for the first time."""
+        found = os.stat(path)  # noqa: PTH116
+        known = (found.st_dev, found.st_ino) in self._seen
+        self._seen.add((found.st_dev, found.st_ino))
+        return not known
+
+    def _add(self, entry: "os.DirEntry[str]", key: str) -> Iterator[tuple[str, str]]:
+        """Puts an entry where it belongs; yields a folder to go into."""
+        skipped = entry.name.startswith(".") or is_service_folder(entry.name)
+        if skipped and entry.is_dir():
+            self.listing.names.append(f"{key}/")
+        elif entry.is_symlink():
+            self._links.append((key, entry.path))
+        elif entry.is_dir():
+            yield entry.path, f"{key}/"
+        else:
+            self.listing.names.append(key)
+
+    def _add_links(self, links: Sequence[tuple[str, str]], root: str) -> None:
+        """Adds links to files that are not listed; one that leads nowhere is an error when it is read."""
+        if links:  # else the files need no second look
+            for key in self.listing.names:
+                if not key.endswith("/"):
+                    self._is_new(f"{root}/{key}")
+        for key, path in links:
+            new = not os.path.exists(path) or self._is_new(path)  # noqa: PTH110
+            (self.listing.names if new else self.listing.repeated).append(key)
 
 
-def is_image_name(key: str) -> bool:
-    """Returns whether a path, by its name alone, is an image to be scored."""
-    folders = key.split("/")
-    if any(part.startswith(".") or part == "__MACOSX" for part in folders):
-        return False  # macOS puts a second, unreadable file named like the image beside it.
-    _, dot, extension = folders[-1].rpartition(".")
-    return dot + extension.lower() in IMAGE_EXTENSIONS
-
-
-def folder_labels(keys: Sequence[str]) -> list[str] | None:
-    """Returns each key's folder ("" at the root), or None where all lie at the root."""
-    names: dict[str, str] = {}
-    labels = [names.setdefault(label, label) for label in (key.rpartition("/")[0] for key in keys)]
-    return labels if any(names) else None
-
-
-def describe_no_images(keys: Sequence[str]) -> str:
-    """Returns what an error says of a listing without images."""
-    if not keys:
-        return "expected images, found nothing in it"
-    return (
-        f"expected images, found {len(keys)} other files, such as {min(keys)}; "
-        f"images are known by their extension ({', '.join(sorted(IMAGE_EXTENSIONS))})"
-    )
+def _describe_repeated(repeated: Sequence[str]) -> list[str]:
+    if not repeated:
+        return []
+    count = f"{len(repeated)} link{'s' if len(repeated) > 1 else ''}"
+    return [f"{count} to what is listed already not followed: {name_some(sorted(repeated))}"]

@@ -1,42 +1,107 @@
-"""What a set of images is, short enough to compare with another process's or an earlier run's."""
+"""What a set of images is, short enough to compare with an earlier run's or another process's."""
 
-import hashlib
+import concurrent.futures
+import functools
+import itertools
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxfid.errors import InputError
-from jaxfid.images.interface import ImageSource
+from jaxfid.images.cores import count_usable_cores
+from jaxfid.images.interface import ImageSource, digest_lines
 
 NUM_LOOKED_AT = 16
+_CHUNK = 256  # images per task, as handing one over costs as much as looking at an image
+
+_known: weakref.WeakKeyDictionary[ImageSource, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
-_identified: weakref.WeakKeyDictionary[ImageSource, dict[str, Any]] = weakref.WeakKeyDictionary()
+def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
+    """Returns what tells a set from another on this machine, and from itself after a change.
 
+    To the content (see `identify_content`) come the modification time in ns and the inode of each file
+    (of an archive: its own), where the file system has them. So a file that was written anew is another
+    file, whatever is in it.
 
-def identify_source(source: ImageSource) -> dict[str, Any]:
-    """Returns the number of images, the digest of their listing and that of a few images' pixels.
+    What cannot be seen without `strict`: bytes changed in place, outside of those looked at, by someone who set the
+    modification time back; items of a sequence or source of the user's own that are not among those looked
+    at. What cannot be seen at all: that a generator draws other images under the same name.
 
-    A listing holds names and sizes, which another draw of an array has in common with the first; pixels
-    spread over the set tell the two apart. Images that are drawn are not looked at: their listing holds
-    what they are drawn from, and each look would draw a chunk.
+    Args:
+      source: The set.
+      strict: Whether to look at every byte of every image.
+
+    Raises:
+      InputError: A file cannot be read.
     """
-    if source not in _identified:  # a listing of many files on a shared disk takes seconds
-        _identified[source] = {
-            "number of images": len(source),
-            "listing": source.digest(),
-            "pixels": None if source.drawn else _digest_of_a_few(source),
-        }
-    return _identified[source]
+    versions = _remember(source, "versions", lambda: digest_lines(_versions(source)))
+    return {**identify_content(source, strict=strict), "versions of files": versions}
 
 
-def _digest_of_a_few(source: ImageSource) -> str:
-    digest = hashlib.sha256()
-    for index in np.unique(np.linspace(0, len(source) - 1, NUM_LOOKED_AT).astype(int)).tolist():
-        try:
-            image = source.read(index)
-            digest.update(f"{index} {image.shape}\n".encode() + image.tobytes())
-        except InputError:  # the pass itself deals with it, as the user has chosen
-            digest.update(f"{index} unreadable\n".encode())
-    return digest.hexdigest()
+def identify_content(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
+    """Returns what tells a set from another by its content alone, the same on every machine.
+
+    The number of images, and a digest of all keys and fingerprints: size and up to 4096 sampled bytes of each
+    image as it is kept, or the checksum that its format keeps. Of sources that say nothing of their images without
+    making them, the pixels of a few are looked at.
+
+    Args:
+      source: The set.
+      strict: Whether to look at every byte of every image.
+
+    Raises:
+      InputError: A file cannot be read.
+    """
+    content = _remember(source, ("content", strict), lambda: _digest(source, strict))
+    return {"number of images": len(source), "content": content}
+
+
+def _remember(source: ImageSource, name: Any, compute: Any) -> Any:  # noqa: ANN401
+    """A pass asks several times, and a listing of many files on a shared disk takes seconds."""
+    known = _known.setdefault(source, {})
+    if name not in known:
+        known[name] = compute()
+    return known[name]
+
+
+def _digest(source: ImageSource, strict: bool) -> str:
+    lines = (f"{key}\0{print_}" for key, print_ in zip(source.keys, _prints(source, strict), strict=True))
+    return digest_lines(lines)
+
+
+def _prints(source: ImageSource, strict: bool) -> list[str]:
+    """The fingerprint of each image, some at once: a disk far away takes its time for each."""
+    positions = range(len(source))
+    if not strict and source.fingerprint(0) == "":
+        positions = np.unique(np.linspace(0, len(source) - 1, NUM_LOOKED_AT).astype(int)).tolist()
+        strict = True
+    chunks = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]
+    with concurrent.futures.ThreadPoolExecutor(count_usable_cores(), "jaxfid-identify") as pool:
+        parts = pool.map(functools.partial(_prints_of, source, strict), chunks)
+        found = dict(zip(positions, itertools.chain.from_iterable(parts), strict=True))
+    return [found.get(index, "") for index in range(len(source))]
+
+
+def _prints_of(source: ImageSource, strict: bool, positions: Sequence[int]) -> list[str]:
+    return [_print(source, strict, index) for index in positions]
+
+
+def _print(source: ImageSource, strict: bool, index: int) -> str:
+    try:
+        return source.fingerprint(index, whole=strict)
+    except InputError:  # the pass itself deals with it, as the user has chosen
+        return "unreadable"
+
+
+def _versions(source: ImageSource) -> list[str]:
+    return [_version(source, index) for index in range(len(source))]
+
+
+def _version(source: ImageSource, index: int) -> str:
+    try:
+        return source.version(index)
+    except InputError:
+        return "unreadable"

@@ -3,12 +3,17 @@
 import abc
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from jaxfid.errors import InputError
+
+WHOLE_BYTES = 4096
+"""Content up to this size is looked at whole, larger content in as many bytes spread over it."""
+
+_SAMPLES = 8
 
 
 class ImageSource(abc.ABC):
@@ -17,17 +22,23 @@ class ImageSource(abc.ABC):
     Files are ordered by key: the path below the root with forward slashes, compared code point by
     code point, the same on every system. Arrays and sequences keep their own order.
 
+    A source of your own needs `name`, `keys` and `read`.
+
     Attributes:
       name: What the user called the source.
       keys: One per image, no two alike; an image's index is its position here.
-      labels: One per image: its folder below the root, or its class in a data set. None where there are
+      labels: One per image: its class in a data set, or its folder below the root. None where there are
         none.
-      drawn: Whether images are made in chunks when they are read, from what their stamps say.
+      others: Files that lie beside the images and are none of them, sorted; hidden ones are not listed.
+      remarks: Sentences on what was left out, or on what may not be meant, for the user to read.
+      drawn: Whether images are made in chunks when they are read, from what their fingerprints say.
     """
 
     name: str
     keys: Sequence[str]
     labels: Sequence[str] | None = None
+    others: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     drawn: bool = False
 
     @abc.abstractmethod
@@ -38,14 +49,36 @@ class ImageSource(abc.ABC):
           InputError: It cannot be read or decoded; names the file.
         """
 
-    @abc.abstractmethod
-    def stamp(self, index: int) -> str:
-        """Returns what is known of an image's content without reading it: its size in bytes."""
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns what tells an image's content from another's, the same on every machine.
+
+        It is made of the image as it is kept, without decoding: its size and a digest of
+        `WHOLE_BYTES` of its bytes, spread over it, or a checksum that the format keeps anyway.
+
+        Args:
+          index: The image's position.
+          whole: Whether to look at every byte.
+
+        Raises:
+          InputError: It cannot be read; names the file.
+        """
+        if not whole:
+            return ""  # A sequence of the user's own: an item may be costly to make.
+        image = self.read(index)
+        return f"{image.shape} {hashlib.sha256(image.tobytes()).hexdigest()}"
+
+    def version(self, index: int) -> str:
+        """Returns what this machine's file system says of the file that holds an image.
+
+        Its modification time and number: another after most changes, and on every machine. Empty where
+        there is no file.
+        """
+        return ""
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def take(self, indices: Sequence[int]) -> "ImageSource":
+    def take(self, indices: Sequence[int] | Int[np.ndarray, " n"]) -> "ImageSource":
         """Returns the images at these positions, in this order, as a source of its own.
 
         Raises:
@@ -54,15 +87,16 @@ class ImageSource(abc.ABC):
         return _Subset(self, [int(index) for index in indices])
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the listing, keys and stamps; the images are not read.
+        """Returns the SHA-256 of all keys and fingerprints.
 
         Equal on every machine that sees the same files below the root, wherever the root lies.
+
+        Raises:
+          InputError: A file cannot be read.
         """
-        listing = hashlib.sha256()
-        for index, key in enumerate(self.keys):
-            entry = f"{key}\0{self.stamp(index)}\n"
-            listing.update(entry.encode("utf-8", "surrogatepass"))
-        return listing.hexdigest()
+        return digest_lines(
+            f"{key}\0{self.fingerprint(index)}" for index, key in enumerate(self.keys)
+        )
 
 
 class _Subset(ImageSource):
@@ -77,6 +111,7 @@ class _Subset(ImageSource):
         self._indices = indices
         self.name = source.name
         self.keys = [source.keys[index] for index in indices]
+        self.others, self.remarks = source.others, source.remarks
         self.drawn = source.drawn
 
     @functools.cached_property
@@ -88,8 +123,42 @@ class _Subset(ImageSource):
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         return self._source.read(self._indices[index])
 
-    def stamp(self, index: int) -> str:
-        return self._source.stamp(self._indices[index])
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        return self._source.fingerprint(self._indices[index], whole=whole)
+
+    def version(self, index: int) -> str:
+        return self._source.version(self._indices[index])
+
+
+def sample_content(
+    read_at: Callable[[int, int], bytes | memoryview], num_bytes: int, *, whole: bool = False
+) -> str:
+    """Returns the size of some content and a digest of it, whole or of bytes spread over it.
+
+    Args:
+      read_at: From offset and number of bytes to these bytes.
+      num_bytes: Size of the content.
+      whole: Whether to read all of it, however large.
+    """
+    digest = hashlib.sha256()
+    if num_bytes <= WHOLE_BYTES:
+        digest.update(read_at(0, num_bytes))
+    elif whole:
+        for offset in range(0, num_bytes, 1 << 20):  # pieces, as it may be larger than the memory
+            digest.update(read_at(offset, min(1 << 20, num_bytes - offset)))
+    else:
+        length = WHOLE_BYTES // _SAMPLES
+        for number in range(_SAMPLES):  # the first and the last bytes are among them
+            digest.update(read_at(number * (num_bytes - length) // (_SAMPLES - 1), length))
+    return f"{num_bytes} {digest.hexdigest()}"
+
+
+def digest_lines(lines: Iterable[str]) -> str:
+    """Returns the SHA-256 of some lines, whatever is in them, names that are no Unicode included."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def name_some(names: Sequence[str]) -> str:

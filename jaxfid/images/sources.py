@@ -1,66 +1,81 @@
 """Opens whatever holds images as an `ImageSource`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from jaxfid.errors import InputError
-from jaxfid.images.archives import TarSource, ZipSource
 from jaxfid.images.array_files import ArrayFileSource
 from jaxfid.images.arrays import ArraySource, SequenceSource
-from jaxfid.images.folders import FolderSource, is_image_name, list_files
+from jaxfid.images.folders import FileListSource, FolderSource, Listing, list_files
+from jaxfid.images.formats import has_image_extension, is_image_name
 from jaxfid.images.interface import ImageSource, name_some
+from jaxfid.images.joined import JoinedSource
 from jaxfid.images.spool import SpooledSource
+from jaxfid.images.tars import TarSource
 from jaxfid.images.tfds import SCHEME, open_tfds
+from jaxfid.images.zips import ZipSource
+from jaxfid.storage.files import reading
+from jaxfid.storage.paths import as_path
 
 _KINDS = "a folder, a .zip, .tar, .npz or .npy file, tfds:NAME/SPLIT"
 _COMPRESSED_TARS = (".tgz", ".tbz", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_ARRAY_FILES = (".npy", ".npz")
+_SHARDS = (".tar", *_ARRAY_FILES)
+_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")  # WebDataset's way to name shards
+_MAX_SHARDS = 100_000
 
 
-def open_source(
-    images: str
-    | os.PathLike[str]
-    | np.ndarray
-    | Sequence[Any]
-    | Iterable[Any]
-    | Callable[[], Iterable[Any]]
-    | ImageSource,
-) -> ImageSource:
+def open_source(images: object, *, image_key: str | None = None) -> ImageSource:
     """Returns the images as a source, having checked all that can be checked without decoding.
 
     Args:
       images: One of
 
-        * a folder of images, searched with all folders below, or of tar files;
-        * a `.zip` or `.tar` file of images, or a list of `.tar` files (WebDataset's shards);
-        * a `.npy` or `.npz` file of one uint8 array, `(n, h, w, 3)` or, grey, `(n, h, w)`;
+        * a folder of images, searched with all folders below, or of tar, `.npz` or `.npy` files;
+        * a `.zip` or `.tar` file of images, or several `.tar` files (WebDataset's shards), in a list or
+          written `set-{000..012}.tar`;
+        * a `.npy` or `.npz` file of one uint8 array, `(n, h, w, 3)` or, grey, `(n, h, w)`, or a list of them;
+        * a list of paths of image files;
+        * any of these in a bucket, written `gs://...`, `s3://...` or as fsspec has it;
         * `tfds:NAME[/CONFIG][:VERSION]/SPLIT`, a data set that TensorFlow Datasets prepared here;
         * such an array, NumPy's or any that NumPy can view or copy, JAX's among them;
-        * a sequence of uint8 arrays `(h, w, 3)` or `(h, w)`, of any sizes;
-        * any other iterable of such arrays or of batches `(n, h, w, 3)`, or a function that returns one, as
+        * a sequence of uint8 arrays `(h, w, 3)` or `(h, w)`, or of Pillow's images, of any sizes;
+        * any other iterable of these or of batches `(n, h, w, 3)`, or a function that returns one, as
           a generator function does: read to its end here and kept in a temporary file;
         * a source, which comes back as it is.
+      image_key: Which image of a sample is meant, where an archive or a folder has several: what follows the
+        first dot of its name, such as `left.png`. `*` is for all of them.
 
     Raises:
-      InputError: It is none of these, is missing or corrupt, or holds no images.
+      InputError: It is none of these, is missing or corrupt, or holds no images; or samples of a tar
+        file have several images and `image_key` does not say which is meant.
     """
+    source = _open(images, image_key)
+    if image_key is not None and not isinstance(source, FolderSource | ZipSource | TarSource):
+        raise InputError(f"image_key: expected a folder, .zip or .tar file, found {source.name}")
+    return source
+
+
+def _open(images: Any, image_key: str | None) -> ImageSource:  # noqa: ANN401
     if isinstance(images, ImageSource):
         return images
     if isinstance(images, str) and images.startswith(SCHEME):
         return open_tfds(images)
     if isinstance(images, str | os.PathLike):
-        return _open_path(Path(images), str(images))
+        return _open_path(os.fspath(images), image_key)
     if isinstance(images, np.ndarray) or hasattr(images, "__dlpack__"):
         return _open_array(images)
     if isinstance(images, bytes | bytearray | Mapping):
         raise _unknown_kind(images)
-    if not (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
+    if not (hasattr(images, "__getitem__") and isinstance(images, Sized)):
         return _open_iterable(images)
     if len(images) and all(isinstance(item, str | os.PathLike) for item in _ends(images)):
-        return _open_shards(images)
+        return _open_paths([os.fspath(path) for path in images], image_key)
     return SequenceSource(images, name=f"sequence of {len(images)} images")
 
 
@@ -72,48 +87,93 @@ def _open_iterable(images: Any) -> ImageSource:  # noqa: ANN401
     return SpooledSource(given, name=name)
 
 
-def _unknown_kind(images: Any) -> InputError:  # noqa: ANN401
+def _unknown_kind(images: object) -> InputError:
     expected = f"{_KINDS}, an array, or a sequence, an iterable or a generator function of arrays"
     return InputError(f"images: expected {expected}, found {type(images).__name__}")
 
 
-def _open_path(path: Path, name: str) -> ImageSource:
-    if name and path.is_dir():
-        return _open_folder(path, name)
-    if not name or not path.exists():
+def _open_path(name: str, image_key: str | None) -> ImageSource:
+    path = as_path(name)
+    with reading(path):  # names that are too long or hold a null byte
+        is_folder, is_there = bool(name) and path.is_dir(), bool(name) and path.exists()
+    if is_folder:
+        return _open_folder(path, name, image_key)
+    if not is_there:
+        if shards := _expand(name):
+            return _open_paths(shards, image_key)
         raise InputError(f"{name}: expected {_KINDS}, found nothing there")
-    suffix = path.suffix.lower()
-    if path.name.lower().endswith(_COMPRESSED_TARS):
+    if name.lower().endswith(_COMPRESSED_TARS):
         raise InputError(f"{name}: a compressed tar cannot be read in parts; unpack it to .tar")
+    suffix = path.suffix.lower()
     if suffix == ".zip":
-        return ZipSource(path, name=name)
+        return ZipSource(path, name=name, image_key=image_key)
     if suffix == ".tar":
-        return TarSource({path.name: path}, name=name)
-    if suffix in (".npy", ".npz"):
+        return TarSource({path.name: path}, name=name, image_key=image_key)
+    if suffix in _ARRAY_FILES:
         return ArrayFileSource(path, name=name)
-    raise InputError(f"{name}: expected {_KINDS}, found a file of another kind")
+    remedy = "; give one image in a list" if has_image_extension(name) else ""
+    raise InputError(f"{name}: expected {_KINDS}, found a file of another kind{remedy}")
 
 
-def _open_folder(root: Path, name: str) -> ImageSource:
-    files = list_files(root)
-    shards = [key for key in files if key.lower().endswith(".tar")]
-    if not shards:
-        return FolderSource(root, keys=files, name=name)
-    if any(is_image_name(key) for key in files):
-        raise InputError(f"{name}: expected images or tar files, found both; {shards[0]} is a tar")
-    return TarSource({key: root / key for key in shards}, name=name)
+def _open_folder(root: epath.Path, name: str, image_key: str | None) -> ImageSource:
+    listing = list_files(root)
+    shards = sorted(key for key in listing.names if key.lower().endswith(_SHARDS))
+    tars = [key for key in shards if key.lower().endswith(".tar")]
+    has_images = any(is_image_name(key) for key in listing.names)
+    if has_images and tars:
+        raise InputError(f"{name}: expected images or tar files, found both; {tars[0]} is a tar")
+    if has_images or not shards:
+        return FolderSource(root, listing, name=name, image_key=image_key)
+    if tars:
+        return TarSource({key: root / key for key in tars}, name=name, image_key=image_key)
+    return _join_array_files({key: root / key for key in shards}, name, listing)
 
 
-def _open_shards(paths: Sequence[str | os.PathLike[str]]) -> ImageSource:
-    shards = {Path(path).as_posix(): Path(path) for path in paths}
-    wrong = [key for key, path in shards.items() if path.suffix.lower() != ".tar"]
-    wrong += [key for key, path in shards.items() if not path.is_file() and key not in wrong]
-    if wrong:
-        found = name_some(wrong)
-        raise InputError(f"images: expected a list of existing .tar files, found {found}")
-    if len(shards) < len(paths):
-        raise InputError("images: expected every .tar file once, found one twice")
-    return TarSource(shards, name=f"{len(shards)} tar files from {next(iter(shards))}")
+def _join_array_files(
+    paths: Mapping[str, epath.Path], name: str, listing: Listing | None = None
+) -> ImageSource:
+    sources = {key: ArrayFileSource(path, name=str(path)) for key, path in paths.items()}
+    others = sorted(set(listing.names) - set(paths)) if listing else ()
+    remarks = [f"{len(others)} other files not scored: {name_some(others)}"] if others else []
+    return JoinedSource(sources, name=name, others=others, remarks=remarks)
+
+
+def _open_paths(given: Sequence[str], image_key: str | None) -> ImageSource:
+    paths = {as_path(path).as_posix(): as_path(path) for path in given}
+    if len(paths) < len(given):
+        raise InputError("images: expected every file once, found one twice")
+    kinds = {_kind(key) for key in paths}
+    if len(kinds) > 1 or None in kinds or not all(path.is_file() for path in paths.values()):
+        wrong = [key for key, path in paths.items() if _kind(key) is None or not path.is_file()]
+        found = name_some(wrong) or "several kinds"
+        expected = "a list of existing files of one kind, .tar, .npz, .npy or images"
+        raise InputError(f"images: expected {expected}, found {found}")
+    name = f"{len(paths)} files from {next(iter(paths))}"
+    if kinds == {"image"}:
+        return FileListSource(paths, name=name)
+    if kinds == {"array"}:
+        return _join_array_files(dict(sorted(paths.items())), name)
+    return TarSource(paths, name=name, image_key=image_key)
+
+
+def _kind(key: str) -> str | None:
+    if key.lower().endswith(".tar"):
+        return "tar"
+    if key.lower().endswith(_ARRAY_FILES):
+        return "array"
+    return "image" if has_image_extension(key) else None
+
+
+def _expand(name: str) -> list[str]:
+    """The names that one with `{000..012}` in it stands for; none where it stands for itself."""
+    match = _NUMBERS.search(name)
+    if match is None:
+        return []
+    first, last = int(match[1]), int(match[2])
+    if not first <= last < first + _MAX_SHARDS:
+        raise InputError(f"{name}: expected a range of 1 to {_MAX_SHARDS} numbers, found {match[0]}")
+    before, after = name[: match.start()], name[match.end() :]
+    return [f"{before}{number:0{len(match[1])}d}{after}" for number in range(first, last + 1)]
 
 
 def _open_array(images: Any) -> ImageSource:  # noqa: ANN401
@@ -125,6 +185,6 @@ def _open_array(images: Any) -> ImageSource:  # noqa: ANN401
     return ArraySource(array, name=f"array of shape {array.shape}")
 
 
-def _ends(images: Sequence[Any]) -> list[Any]:
+def _ends(images: Any) -> list[Any]:  # noqa: ANN401
     """The first and last item: a sequence may make its items on demand."""
     return [images[0], images[len(images) - 1]]

@@ -1,5 +1,6 @@
 """Images that come once, in order, from an iterable or a generator: kept in a temporary file."""
 
+import contextlib
 import tempfile
 import weakref
 import zlib
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxfid.errors import InputError
-from jaxfid.images.arrays import check_image_array, in_three_channels, make_position_keys
+from jaxfid.images.arrays import as_image, check_image_array, in_three_channels, make_position_keys
 from jaxfid.images.interface import ImageSource
 from jaxfid.storage.random_access import FileReader
 
@@ -26,24 +27,32 @@ class _Place(NamedTuple):
         return int(np.prod(self.shape))
 
 
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
 class SpooledSource(ImageSource):
     """The images of an iterable, which is read to its end at once; keys are positions.
 
     Their pixels go to a file in the system's temporary folder (`TMPDIR`), as large as the arrays are, so
-    that memory does not grow with their number. The file goes with the source.
+    that memory does not grow with their number. The file goes with the process, however it ends; where a
+    system cannot remove an open file (Windows), with the source.
     """
 
     def __init__(self, images: Iterable[Any], *, name: str) -> None:
-        """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, of any sizes, or batches of them `(n, h, w, 3)`.
+        """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, batches `(n, h, w, 3)`, or Pillow's images, of any sizes.
 
         Raises:
           InputError: An item is no such array, or there is none; names the item.
         """
         self.name = name
+        self._places: list[_Place] = []
         with tempfile.NamedTemporaryFile(prefix="jaxfid-", delete=False) as file:
             path = Path(file.name)
-            weakref.finalize(self, path.unlink, missing_ok=True)
-            self._places = []
+            weakref.finalize(self, _remove, path)
+            self._reader = FileReader(path)
+            with contextlib.suppress(OSError):  # Windows: not while it is open
+                path.unlink()
             for image in _single_images(images, name):
                 pixels = image.tobytes()
                 self._places.append(_Place(file.tell(), image.shape, zlib.crc32(pixels)))
@@ -51,7 +60,6 @@ class SpooledSource(ImageSource):
         if not self._places:
             raise InputError(f"{name}: expected images, found none in it")
         self.keys = make_position_keys(len(self._places))
-        self._reader = FileReader(path)
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image at a position."""
@@ -59,18 +67,17 @@ class SpooledSource(ImageSource):
         pixels = self._reader.read_at(place.offset, place.num_bytes)
         return in_three_channels(np.frombuffer(pixels, np.uint8).reshape(place.shape))
 
-    def stamp(self, index: int) -> str:
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns the image's size in bytes and a checksum of its pixels."""
         place = self._places[index]
         return f"{place.num_bytes} {place.crc:08x}"
 
 
-def _single_images(images: Iterable[Any], name: str) -> Iterator[np.ndarray]:
+def _single_images(images: Iterable[Any], name: str) -> Iterator[UInt8[np.ndarray, "h w *c"]]:
     for number, item in enumerate(images):
-        if not hasattr(item, "__dlpack__"):  # Pillow's palette images would pass for grey.
-            found = type(item).__name__
-            raise InputError(f"{name} item {number}: expected an array, found {found}")
-        array = np.asarray(item)
-        batch = array if array.ndim == 4 else array[None]
-        check_image_array(batch.shape, batch.dtype, f"{name} item {number}")
-        yield from batch
+        if getattr(item, "ndim", 3) == 4:
+            batch = np.asarray(item)
+            check_image_array(batch.shape, batch.dtype, f"{name} item {number}")
+            yield from batch
+        else:
+            yield as_image(item, f"{name} item {number}")

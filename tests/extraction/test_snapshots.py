@@ -46,8 +46,8 @@ class Fragile(ImageSource):
             raise InputError(f"{self.keys[index]}: broken")
         return self._inner.read(index)
 
-    def stamp(self, index):
-        return self._inner.stamp(index)
+    def fingerprint(self, index, *, whole=False):
+        return self._inner.fingerprint(index, whole=whole)
 
 
 def run(path, source, *, devices=1, identity=None, sums="auto", share=(0, 1), **options):

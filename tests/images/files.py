@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxfid.images.interface import ImageSource
+
 
 def make_images(count: int, height: int = 5, width: int = 7) -> np.ndarray:
     """Random images; equal seeds give equal images, so that sources can be compared."""
     shape = (count, height, width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def read_all(source: ImageSource) -> list[np.ndarray]:
+    return [source.read(index) for index in range(len(source))]
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -98,10 +98,19 @@ def test_item_that_is_no_image_is_named():
         open_source([IMAGES[0], IMAGES[0, 0]]).read(1)
 
 
-def test_pillow_image_in_a_sequence_is_refused():
+def test_images_of_pillows_are_read_by_the_rules_of_files():
     # NumPy would take the palette's indices for grey levels.
-    with pytest.raises(InputError, match="expected an array, found Image"):
-        open_source([Image.fromarray(IMAGES[0]).quantize(8)])
+    palette = Image.fromarray(IMAGES[0]).quantize(8)
+    grey = Image.fromarray((IMAGES[1, :, :, 0].astype(np.uint16) << 8) + 7)
+    source = open_source([palette, grey, IMAGES[2]])
+    np.testing.assert_array_equal(source.read(0), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(source.read(1)[:, :, 1], IMAGES[1, :, :, 0])
+    np.testing.assert_array_equal(source.read(2), IMAGES[2])
+
+
+def test_image_of_pillows_without_a_range_is_refused():
+    with pytest.raises(InputError, match=r"sequence of 1 images\[0\]: .* found floats"):
+        open_source([Image.new("F", (4, 4))])
 
 
 def test_empty_sequence():

@@ -1,14 +1,18 @@
 """Laws of batches: any cut gives the whole, workers change nothing, nothing is left behind."""
 
 import itertools
+import os
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import ImageFile
 
 from jaxfid.errors import InputError
+from jaxfid.images import batches as batches_module
 from jaxfid.images.batches import CANVAS_SIDES_PX, Batches, Skipped
+from jaxfid.images.cores import count_usable_cores
 from jaxfid.images.interface import ImageSource
 from jaxfid.images.sources import open_source
 from tests.images.files import make_files, make_images, write_folder
@@ -41,7 +45,7 @@ class Drawn(ImageSource):
             raise InputError(f"image {index} is corrupt")
         return np.full((*self._sizes[index], 3), index % 255 + 1, np.uint8)
 
-    def stamp(self, index):
+    def fingerprint(self, index, *, whole=False):
         return str(self._sizes[index])
 
 
@@ -263,6 +267,41 @@ def test_workers_read_at_the_same_time():
     source = Drawn([(2, 2)] * 12, seconds=0.01)
     list(make_batches(source, batch_size=12, num_workers=3))
     assert source.most_reading == 3
+
+
+def test_batches_are_put_together_by_the_workers(monkeypatch):
+    threads = set()
+    assemble = batches_module._assemble
+
+    def watched(*arguments):
+        threads.add(threading.current_thread().name)
+        return assemble(*arguments)
+
+    monkeypatch.setattr(batches_module, "_assemble", watched)
+    list(make_batches(small(12), num_workers=2))
+    assert all(name.startswith("jaxfid-decode") for name in threads)
+
+
+def test_as_many_workers_as_cores_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(batches_module, "count_usable_cores", lambda: 3)
+    source = Drawn([(2, 2)] * 12, seconds=0.01)
+    list(make_batches(source, batch_size=12, num_workers=None))
+    assert source.most_reading == 3
+
+
+@pytest.mark.parametrize("missing", [(), ("process_cpu_count",), ("sched_getaffinity",)])
+def test_cores_are_counted_on_every_system(monkeypatch, missing):
+    for name in missing:
+        monkeypatch.delattr(os, name, raising=False)
+    assert 1 <= count_usable_cores() <= os.cpu_count()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_pillows_leniency_is_no_reason_to_skip_an_image(tmp_path, monkeypatch, num_workers):
+    source = open_source(write_folder(tmp_path, make_files(["a.png", "b.png"])))
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(InputError, match="LOAD_TRUNCATED_IMAGES: expected False"):
+        list(make_batches(source, on_error="skip", num_workers=num_workers))
 
 
 def test_without_workers_the_caller_decodes():

@@ -7,10 +7,12 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from jaxfid.errors import InputError
-from jaxfid.images.decode import IMAGE_EXTENSIONS, decode_image
+from jaxfid.images import decode
+from jaxfid.images.decode import decode_file, decode_image, image_to_rgb
+from jaxfid.images.formats import FORMATS, IMAGE_EXTENSIONS, recognise_format
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (24, 17, 4), dtype=np.uint8)
@@ -148,6 +150,12 @@ def test_floats_and_32_bit_integers_are_refused(array, found):
         decode_image(encode(Image.fromarray(array), "TIFF"), "photo.tif")
 
 
+def test_float_tiff_is_not_called_corrupt():
+    data = encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
+    with pytest.raises(InputError, match="^photo.tif: expected pixels of at most 16 bits, found"):
+        decode_image(data, "photo.tif")
+
+
 def test_orientation_is_not_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # Rotated by a quarter.
@@ -206,10 +214,101 @@ def test_photograph_of_24_megapixels_is_no_bomb():
     assert decode_image(data, "x").shape == (4000, 6000, 3)
 
 
-def test_bomb_is_refused_before_it_is_unpacked(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(InputError, match=r"a\.png: .*408 pixels.*raise PIL.Image.MAX_IMAGE_PIXELS"):
-        decode_image(encode(Image.fromarray(NOISE), "PNG"), "a.png")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_more_pixels_than_the_limit_are_refused_before_they_are_unpacked(monkeypatch, kind):
+    data = encode(Image.fromarray(NOISE[:, :, :3]), kind)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("was unpacked"))
+    monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "407")
+    with pytest.raises(InputError, match="x: .* at most 407 pixels, found 408; .*_MAX_IMAGE_PIXELS"):
+        decode_image(data, "x")
+
+
+def test_limit_of_pixels_can_be_raised(monkeypatch):
+    data = encode(Image.fromarray(NOISE), "PNG")
+    monkeypatch.setattr(decode, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="at most 100 pixels"):
+        decode_image(data, "x")
+    monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "408")
+    assert decode_image(data, "x").shape == (24, 17, 3)
+    monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "many")
+    with pytest.raises(InputError, match="JAXFID_MAX_IMAGE_PIXELS: .* found 'many'"):
+        decode_image(data, "x")
+
+
+def test_small_file_of_177_million_pixels_is_refused():
+    row = np.zeros(13_300 // 8 + 1, np.uint8)
+    data = write_png(13_300, 13_300, 1, 0, np.broadcast_to(row, (13_300, len(row))))
+    assert len(data) < 30_000
+    with pytest.raises(InputError, match=r"a\.png: .* at most 134,217,728 pixels, found 176,890,000"):
+        decode_image(data, "a.png")
+
+
+def test_photographs_of_the_largest_cameras_are_within_the_limit():
+    assert 12_000 * 9_000 < decode.MAX_IMAGE_PIXELS  # Pillow would warn of these, an error here
+    data = write_png(12_000, 9_000, 1, 0, np.zeros((9_000, 1_500), np.uint8))
+    assert decode._open(data, "x").size == (12_000, 9_000)
+
+
+def test_png_with_a_changed_bit_anywhere_is_refused():
+    data = encode(Image.fromarray(NOISE[:6, :6]), "PNG")
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 16
+        with pytest.raises(InputError, match=r"^a\.png: "):
+            decode_image(bytes(changed), "a.png")
+
+
+def test_pixels_of_a_png_are_checked_by_their_checksum():
+    pixels = zlib.compress(b"\0" + bytes(3), 0)
+    data = bytearray(write_png(1, 1, 8, 2, np.zeros((1, 3), np.uint8)))
+    data[data.index(b"IDAT") + 4 + len(pixels)] ^= 1
+    with pytest.raises(InputError, match=r"a\.png: .* checksum of its chunk 'IDAT' does not fit"):
+        decode_image(bytes(data), "a.png")
+
+
+def test_png_without_its_end_is_cut_off():
+    data = encode(Image.fromarray(NOISE), "PNG")
+    with pytest.raises(InputError, match=r"a\.png: .* PNG that is cut off"):
+        decode_image(data[:-12], "a.png")
+
+
+@pytest.mark.parametrize("kind", ["text", "zipped text", "profile"])
+def test_png_with_much_text_or_a_large_profile_is_an_image_like_any_other(kind):
+    text = PngImagePlugin.PngInfo()
+    options = {"pnginfo": text}
+    if kind == "profile":
+        options = {"icc_profile": RNG.bytes(3_000_000)}
+    for number in range(70):
+        text.add_text(f"key {number}", "x" * 1_100_000, zip=kind == "zipped text")
+    data = encode(Image.fromarray(NOISE), "PNG", **options)
+    np.testing.assert_array_equal(decode_image(data, "x"), NOISE[:, :, :3])
+
+
+def test_file_is_decoded_like_its_bytes(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(Image.fromarray(NOISE), "PNG"))
+    np.testing.assert_array_equal(decode_file(path), NOISE[:, :, :3])
+    with pytest.raises(InputError, match=r"b\.png: "):
+        decode_file(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("mode", FORMATS_OF_MODE)
+def test_image_of_pillows_gives_the_pixels_of_its_file(mode):
+    image = make_mode(mode)
+    if mode == "P":
+        image.info["transparency"] = 3
+    before = image.info.copy()
+    expected = np.asarray(make_mode(mode).convert("RGB"))
+    np.testing.assert_array_equal(image_to_rgb(image, "x"), expected)
+    assert image.info == before
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "JPEG2000", "AVIF", "QOI"])
+def test_formats_are_recognised_by_their_first_bytes(kind):
+    head = encode(Image.fromarray(NOISE[:, :, :3]), kind)[:16]
+    assert recognise_format(head) == kind
+    assert kind in FORMATS
+    assert recognise_format(head[:2]) is None
 
 
 def test_pillows_leniency_with_cut_off_files_must_be_off(monkeypatch):
@@ -222,9 +321,10 @@ def test_running_out_of_memory_is_not_the_files_fault(monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(Image, "open", fail)
+    data = encode(Image.fromarray(NOISE), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
     with pytest.raises(MemoryError):
-        decode_image(b"", "a.png")
+        decode_image(data, "a.png")
 
 
 def test_extensions_are_all_of_pillows_but_vectors_videos_and_data():

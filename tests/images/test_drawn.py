@@ -34,7 +34,7 @@ class Drawer:
 
 
 def make_source(draw, *, num_images=22, **options):
-    options = {"name": "drawn", "stamp": "noise 0", "chunk_size": CHUNK} | options
+    options = {"name": "drawn", "fingerprint": "noise 0", "chunk_size": CHUNK} | options
     return DrawnSource(draw, num_images=num_images, **options)
 
 
@@ -102,8 +102,8 @@ def test_error_of_drawing_comes_to_the_reader():
         make_source(draw).read(0)
 
 
-def test_digest_is_of_the_stamp_and_the_number():
-    sources = [make_source(Drawer()), make_source(Drawer(), stamp="noise 1")]
+def test_digest_is_of_the_fingerprint_and_the_number():
+    sources = [make_source(Drawer()), make_source(Drawer(), fingerprint="noise 1")]
     digests = {source.digest() for source in [*sources, make_source(Drawer(), num_images=21)]}
     assert len(digests) == 3
     assert make_source(Drawer()).digest() in digests

@@ -1,12 +1,13 @@
 """Which files of a folder are images, in which order, and what goes wrong."""
 
+import contextlib
 import os
 
 import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.images.folders import is_image_name, list_files
+from jaxfid.images.formats import is_image_name
 from jaxfid.images.sources import open_source
 from tests.images.files import make_files, make_images, write_folder
 from tests.shared_data import SHARED, needs_shared
@@ -14,10 +15,19 @@ from tests.shared_data import SHARED, needs_shared
 KEYS = ["10.png", "9.png", "B/x.PNG", "a-b/x.png", "a/b/c/deep.png", "a/x.png", "ä.png"]
 
 
+scandir = os.scandir
+
+
+@contextlib.contextmanager
+def scandir_backwards(folder):
+    with scandir(folder) as entries:
+        yield list(entries)[::-1]
+
+
 def test_keys_are_sorted_by_code_point_whatever_the_order_of_the_listing(tmp_path, monkeypatch):
     write_folder(tmp_path, make_files(KEYS))
     assert open_source(tmp_path).keys == KEYS
-    monkeypatch.setattr("jaxfid.images.sources.list_files", lambda root: list_files(root)[::-1])
+    monkeypatch.setattr(os, "scandir", scandir_backwards)
     assert open_source(str(tmp_path)).keys == KEYS
 
 
@@ -71,7 +81,9 @@ def test_links_are_followed_and_loops_end(tmp_path):
     (root / "link").symlink_to(tmp_path / "real")
     (root / "again").symlink_to(root)
     (root / "b.png").symlink_to(tmp_path / "real/a.png")
-    assert open_source(root).keys == ["b.png", "link/a.png"]
+    source = open_source(root)
+    assert source.keys == ["link/a.png"]
+    assert source.remarks == ["2 links to what is listed already not followed: again/, b.png"]
 
 
 def test_dangling_link_is_an_error_when_read(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxfid.errors import InputError
 from jaxfid.images.sources import open_source
@@ -53,19 +54,44 @@ def test_digest_is_of_the_pixels():
     assert open_source(draw).digest() == same.digest() != other.digest()
 
 
-def test_file_goes_with_the_source(spool_folder):
+def test_file_has_no_name_that_could_stay_after_a_kill(spool_folder):
+    names_while_drawing = []
+
+    def watched():
+        for image in IMAGES:
+            names_while_drawing.extend(spool_folder.iterdir())
+            yield image
+
+    np.testing.assert_array_equal(open_source(watched).read(3), IMAGES[3])
+    assert not names_while_drawing
+    assert not list(spool_folder.iterdir())
+
+
+def test_file_goes_with_the_source_where_open_files_keep_their_names(spool_folder, monkeypatch):
+    unlink = Path.unlink
+
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "in use", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
     source = open_source(draw)
     assert len(list(spool_folder.iterdir())) == 1
+    monkeypatch.setattr(Path, "unlink", unlink)
     del source
     gc.collect()
     assert not list(spool_folder.iterdir())
+
+
+def test_images_of_pillows_are_images():
+    source = open_source(Image.fromarray(image) for image in IMAGES)
+    np.testing.assert_array_equal(source.read(3), IMAGES[3])
 
 
 @pytest.mark.parametrize(
     ("items", "found"),
     [
         ([], "expected images, found none in it"),
-        ([IMAGES[0], "x"], "item 1: expected an array, found str"),
+        ([IMAGES[0], "x"], "item 1: expected an array or an image of Pillow's, found str"),
         ([IMAGES[0] / 255], "item 0: expected uint8 .* found dtype float64"),
         ([IMAGES[0], IMAGES[0, 0]], "item 1: .* found shape"),
     ],
