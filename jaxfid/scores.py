@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Float64
 
+from jaxfid.extraction.context import own_context
 from jaxfid.metrics.frechet.distance import frechet_distance_to, prepare_reference
 from jaxfid.metrics.frechet.factor import GaussianFactor
 from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
@@ -156,6 +157,7 @@ SCORES = {
 }
 
 
+@own_context()
 def compute_scores(pair: Pair) -> dict[str, Metric]:
     """Returns the metrics asked for by the names that results call them, in their order."""
     network = pair.settings.extractor

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Float32, UInt8
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import keeps_sums_on_host
 from jaxfid.extraction.array_features import ArrayFeatures
+from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes
 from jaxfid.extractors.inception.extractor import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
@@ -49,7 +50,7 @@ class ArrayMoments:
         nothing = zero_moments(self.width, lead=(self.num_blocks,))
         if self.on_host:
             return nothing
-        with jax.enable_x64(True):
+        with own_context(x64=True), jax.enable_x64(True):
             return jax.tree.map(jnp.zeros_like, nothing)
 
     def features(self, images: Images) -> Float32[Array, "n d"]:
@@ -86,7 +87,7 @@ class ArrayMoments:
         self._check(state, features, mask)
         if self.on_host:
             return _add_rows(state, np.asarray(features), np.asarray(mask))
-        with jax.enable_x64(True):
+        with own_context(x64=True), jax.enable_x64(True):
             return _add_rows_on_device(state, features, jnp.asarray(mask, bool))
 
     def _check(self, state: Moments, features: Array, mask: Array) -> None:
@@ -111,6 +112,7 @@ class ArrayMoments:
             raise InputError(f"mask: expected shape ({len(features)},), found {mask.shape}")
 
 
+@own_context(x64=None)
 def make_array_moments(
     extractor: Extractor,
     feature: str,

@@ -12,7 +12,7 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -77,8 +77,14 @@ class Snapshots:
         if path is not None and path.exists():
             self._restore(path)
 
-    def follow(self, batches: Batches) -> Iterator[Batch]:
+    def follow(
+        self, batches: Batches, *, check: Callable[[], None] = lambda: None
+    ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them, when what is kept holds all given ones.
+
+        Args:
+          batches: Those from `next_batch` on.
+          check: Called after each batch. What it raises ends the pass, after a last snapshot.
 
         Raises:
           InputError: A snapshot cannot be written.
@@ -90,6 +96,12 @@ class Snapshots:
             self.skipped = [*earlier, *batches.skipped]
             if self._path is not None and time.monotonic() >= self._due:
                 self._save(self._path)
+            try:
+                check()
+            except BaseException:
+                if self._path is not None:
+                    self._save(self._path)
+                raise
         if self._path is not None and self._stays and len(batches):
             self._save(self._path)
 

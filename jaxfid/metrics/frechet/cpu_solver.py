@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxfid.errors import JaxfidError
+from jaxfid.extraction.context import own_context
+from jaxfid.extraction.devices import require_cpu
 
 
 def run_on_cpu(function: Callable, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -14,12 +15,6 @@ def run_on_cpu(function: Callable, *arrays: np.ndarray) -> np.ndarray | tuple[np
     The CPU whatever the default backend: LAPACK is faster there than the solvers of GPUs, and TPUs
     have no float64.
     """
-    try:
-        cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError as error:
-        raise JaxfidError(
-            "JAX was started without its CPU backend, which the distance needs: "
-            "add cpu to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu"
-        ) from error
-    with jax.enable_x64(True):
+    cpu = require_cpu()
+    with own_context(x64=True):
         return jax.tree.map(np.asarray, function(*jax.device_put(arrays, cpu)))
