@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxfid.errors import InputError
+from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import has_float64, map_over_devices, put_rows
 from jaxfid.extraction.feature_pass import STEPS_IN_FLIGHT, Features
 from jaxfid.images.batches import Batch
@@ -44,7 +45,7 @@ class DeviceMoments:
 
     def __init__(self, feature: str, width: int, mesh: Mesh) -> None:
         self._feature, self._mesh = feature, mesh
-        with jax.enable_x64(True):
+        with own_context(x64=True):
             self._sums = put_rows(zero_moments(width, lead=(mesh.size,)), mesh)
         self._total: Moments | None = None
         self._buffer: _Buffer | None = None
@@ -70,7 +71,7 @@ class DeviceMoments:
         return put_rows(buffer, self._mesh)
 
     def _flush(self) -> None:
-        with jax.enable_x64(True):
+        with own_context(x64=True):
             self._sums, self._buffer = self._absorb(self._sums, self._buffer)
         self._total, self._filled = None, 0
 
@@ -79,7 +80,7 @@ class DeviceMoments:
         if self._filled:
             self._flush()
         if self._total is None:  # else it was read for a snapshot, and nothing has come since
-            with jax.enable_x64(True):
+            with own_context(x64=True):
                 self._total = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
         return self._total
 
@@ -93,7 +94,7 @@ class DeviceMoments:
         for name, array in state.items():
             getattr(sums, name)[0] = array
         self._total = None
-        with jax.enable_x64(True):
+        with own_context(x64=True):
             self._sums = put_rows(sums, self._mesh)
 
 
@@ -131,6 +132,7 @@ class _Arrivals:
         self._waiting.append((rows, batch.mask, batch.indices))
         self.take(all_but=STEPS_IN_FLIGHT)
 
+    @own_context()
     def take(self, *, all_but: int = 0) -> None:
         while len(self._waiting) > all_but:
             rows, mask, indices = self._waiting.popleft()

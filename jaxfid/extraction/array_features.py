@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_automatic_axes
 from jaxfid.extraction.feature_pass import prepare
 from jaxfid.extraction.microbatch import map_rows
@@ -42,6 +43,7 @@ class ArrayFeatures:
         self._apply, self._protocol = extractor.extract, extractor.protocol
         self._extract = jax.jit(self._compute, static_argnames=("rows", "sharers"))
 
+    @own_context(x64=None)
     def __call__(
         self,
         params: Any,  # noqa: ANN401

@@ -1,18 +1,18 @@
 """Devices: one mesh, one way to map a function over it, one way to place arrays on it.
 
-JAX's older `pmap` is since 0.8 a `jit(shard_map)` over a private one-dimensional mesh, and its own
-documentation sends new code to `jax.shard_map`; so that is what stands here, once. A mapped function sees
-one device's share and holds no collective: every device keeps its own sums until the end. That is faster,
-and on a machine with few cores a loop of unblocked collectives over simulated devices deadlocks.
+JAX's older `pmap` has been a `jit(shard_map)` over a private one-dimensional mesh since 0.8, and its own
+documentation sends new code to `jax.shard_map`. So `jax.shard_map` is used here, in one place. A mapped
+function sees one device's rows and holds no collective: every device keeps its own sums until the end. That
+is faster, and on a machine with few cores a loop of unblocked collectives over simulated devices deadlocks.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, PyTree, Shaped
 
 from jaxfid.errors import InputError
 
@@ -23,9 +23,9 @@ def local_mesh(num_devices: int | None = None) -> Mesh:
     """Returns a one-dimensional mesh over this process's devices, the first `num_devices` or all.
 
     Raises:
-      InputError: There are not so many devices.
+      InputError: JAX finds no device, or not so many.
     """
-    devices = jax.local_devices()
+    devices = _local_devices()
     wanted = len(devices) if num_devices is None else num_devices
     if not 1 <= wanted <= len(devices):
         raise InputError(f"devices: expected 1 to {len(devices)} or all, found {wanted}")
@@ -33,13 +33,46 @@ def local_mesh(num_devices: int | None = None) -> Mesh:
     return Mesh(np.array(devices[:wanted]), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
+def _local_devices() -> list[jax.Device]:
+    try:
+        return jax.local_devices()
+    # JAX raises an AssertionError without a message where every platform that was asked for is absent.
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"JAX finds no device with JAX_PLATFORMS {_platforms()} ({error or 'no such hardware is here'}): set "
+            "it to what this machine has, as in JAX_PLATFORMS=cpu, or leave it unset"
+        ) from error
+
+
+def require_cpu() -> jax.Device:
+    """Returns the CPU device of this process, on which distances are solved.
+
+    The first look starts JAX's devices. An evaluation takes it before its first image.
+
+    Raises:
+      InputError: JAX was started without its CPU backend.
+    """
+    _local_devices()  # where there is none at all, that is the message to give
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"JAX_PLATFORMS {_platforms()} leaves out the CPU, on which distances are solved: add cpu at its "
+            "end, as in JAX_PLATFORMS=cuda,cpu"
+        ) from error
+
+
+def _platforms() -> str:
+    return jax.config.jax_platforms or "unset"
+
+
 def map_over_devices(
-    function: Callable[..., Any],
+    function: Callable[..., PyTree],
     mesh: Mesh,
     *,
     replicated: Sequence[bool],
     donate: Sequence[int] = (),
-) -> Callable[..., Any]:
+) -> Callable[..., PyTree]:
     """Returns the compiled function in which each device computes on its own rows.
 
     Args:
@@ -56,12 +89,12 @@ def map_over_devices(
     return jax.jit(mapped, donate_argnums=tuple(donate))
 
 
-def put_rows(tree: Any, mesh: Mesh) -> Any:  # noqa: ANN401
+def put_rows(tree: PyTree, mesh: Mesh) -> PyTree:
     """Returns the arrays on the devices, their first axis cut into one part each."""
     return jax.device_put(tree, NamedSharding(mesh, P(DATA_AXIS)))
 
 
-def put_replicated(tree: Any, mesh: Mesh) -> Any:  # noqa: ANN401
+def put_replicated(tree: PyTree, mesh: Mesh) -> PyTree:
     """Returns the arrays on the devices, the whole on each."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
@@ -80,14 +113,14 @@ def has_float64(mesh: Mesh) -> bool:
     return mesh.devices.flat[0].platform in ("cpu", "gpu", "cuda", "rocm")
 
 
-def over_automatic_axes(function: Callable[..., Any]) -> Callable[..., Any]:
+def over_automatic_axes(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """Returns the function for arrays on meshes with explicit axes as well as with automatic ones.
 
     On explicit axes JAX asks of every operation where its result lies. What this function gives there
     is whole on each device.
     """
 
-    def automatic(*args: Any) -> Any:  # noqa: ANN401
+    def automatic(*args: PyTree) -> PyTree:
         meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(args))
         explicit = next((m for m in meshes if AxisType.Explicit in m.axis_types), None)
         if explicit is None:
@@ -98,11 +131,11 @@ def over_automatic_axes(function: Callable[..., Any]) -> Callable[..., Any]:
     return automatic
 
 
-def count_sharers(rows: Any) -> int:  # noqa: ANN401
+def count_sharers(rows: Shaped[Array | np.ndarray, "n ..."]) -> int:
     """Returns how many devices share the rows of an array, as far as can be known.
 
-    Inside a jitted function JAX does not say: all devices, as in a program over all of them. Inside
-    `shard_map` and `pmap` what is seen is one device's share.
+    Inside a jitted function JAX does not say, and the answer is all devices, as for a program over all of
+    them. Inside `shard_map` and `pmap` one device's rows are all that is seen, so the answer is one.
     """
     if isinstance(rows, jax.core.Tracer):
         return 1 if jax.sharding.get_abstract_mesh().manual_axes else jax.device_count()

@@ -4,24 +4,25 @@ import collections
 import functools
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
 from jaxfid.extraction.microbatch import RowFunction, map_rows
+from jaxfid.extraction.termination import deferred_sigterm
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch
 from jaxfid.preprocessing.protocol import Protocol
 from jaxfid.preprocessing.resize import BatchPositions, batch_positions, normalise, resize
 
 STEPS_IN_FLIGHT = 2
-"""Batches that the devices may be behind the host: enough to overlap, few enough to bound memory."""
+"""How many batches the devices may be behind the host: enough to overlap, few enough to bound memory."""
 
 Features = dict[str, Array]
-"""Feature vectors by name, each `(rows, width)` float32, cut over the devices by row."""
+"""Features by name, each `(rows, width)` float32, the rows divided over the devices."""
 
 
 @typing.runtime_checkable
@@ -35,16 +36,17 @@ class Accumulator(typing.Protocol):
 class FeaturePass:
     """An extractor made ready on a mesh: batches in, features out, without waiting for them.
 
-    Resize and network are two compiled functions: the first, which takes a fraction of a second to
-    compile, once per canvas size, the second once. A traced count of compilations is in the tests.
+    Resize and network are two compiled functions. The first compiles in a fraction of a second, once per
+    canvas size. The second compiles once. The tests count how often both are traced.
     """
 
+    @own_context()
     def __init__(self, extractor: Extractor, mesh: Mesh) -> None:
         self.mesh = mesh
         # Not the extractor itself: passes are kept for as long as it lives, and must not keep it alive.
         protocol = self._protocol = extractor.protocol
         self._params = put_replicated(extractor.params, mesh)
-        # One image at a time keeps the working set in a CPU core's cache; others take all at once.
+        # One image at a time keeps the working set in a CPU core's cache. Accelerators want many at once.
         by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
         self._prepare = map_over_devices(
             by_image(lambda _, rows: prepare(*rows, protocol)),
@@ -67,13 +69,13 @@ def run_pass(
     batches: Iterable[Batch],
     accumulators: Iterable[Accumulator],
     *,
-    advance: Callable[[int], Any] = lambda rows: None,
+    advance: Callable[[int], object] = lambda rows: None,
 ) -> None:
     """Sends every batch through the network and its features to every accumulator.
 
     Args:
       feature_pass: The network made ready.
-      batches: Decoded ahead by their own threads.
+      batches: Decoded ahead by their own threads. They are made in the caller's context, not in ours.
       accumulators: Keep what the metrics need.
       advance: Told the number of images of each batch that is done.
     """
@@ -85,15 +87,17 @@ def run_pass(
         jax.block_until_ready(features)
         advance(rows)
 
-    for batch in batches:
-        features = feature_pass(batch)
-        for accumulator in accumulators:
-            accumulator.add(features, batch)
-        in_flight.append((features, int(batch.mask.sum())))
-        if len(in_flight) > STEPS_IN_FLIGHT:
+    with deferred_sigterm():
+        for batch in batches:
+            with own_context():
+                features = feature_pass(batch)
+                for accumulator in accumulators:
+                    accumulator.add(features, batch)
+            in_flight.append((features, int(batch.mask.sum())))
+            if len(in_flight) > STEPS_IN_FLIGHT:
+                finish_oldest()
+        while in_flight:
             finish_oldest()
-    while in_flight:
-        finish_oldest()
 
 
 def prepare(images: Array, positions: BatchPositions, protocol: Protocol) -> Array:

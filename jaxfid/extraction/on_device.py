@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import Sums, keeps_sums_on_host
 from jaxfid.extraction.array_features import ArrayFeatures
+from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
@@ -55,7 +56,7 @@ class EvaluatorState:
         state = self
         while np.ndim(state.moments.count):
             state = state.total_over(0)
-        return jax.tree.map(np.asarray, state)
+        return jax.device_get(state)  # explicit, which a transfer guard lets pass
 
 
 def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
@@ -100,7 +101,7 @@ class OnDevice:
         rows, one = KeptRows.empty(self.width, limit=self.num_rows), np.int32(1)
         if self.on_host:
             return EvaluatorState(moments, jax.tree.map(np.asarray, rows), np.asarray(one))
-        with jax.enable_x64(True):
+        with own_context(x64=True), jax.enable_x64(True):
             return EvaluatorState(jax.tree.map(jnp.zeros_like, moments), rows, jnp.asarray(one))
 
     def features(self, images: Images) -> Float32[Array, "n d"]:
@@ -134,7 +135,7 @@ class OnDevice:
         self._check(state, features, mask)
         if self.on_host:
             return jax.tree.map(np.asarray, _add(state, np.asarray(features), np.asarray(mask)))
-        with jax.enable_x64(True):
+        with own_context(x64=True), jax.enable_x64(True):
             return _add_on_device(state, features, jnp.asarray(mask, bool))
 
     def _check(self, state: EvaluatorState, features: Any, mask: Any) -> None:  # noqa: ANN401
@@ -159,6 +160,7 @@ class OnDevice:
             raise InputError(f"mask: expected shape ({len(features)},), found {mask.shape}")
 
 
+@own_context(x64=None)
 def make_on_device(
     extractor: Extractor,
     feature: str,

@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,10 +80,16 @@ class Snapshots:
         if path is not None and path.exists():
             self._restore(path)
 
-    def follow(self, batches: Batches) -> Iterator[Batch]:
+    def follow(
+        self, batches: Batches, *, check: Callable[[], None] = lambda: None
+    ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them.
 
         A snapshot is made when control comes back: then the accumulators hold every batch that was given.
+
+        Args:
+          batches: Those from `next_batch` on.
+          check: Called after each batch. What it raises ends the pass, after a last snapshot.
 
         Raises:
           InputError: A snapshot cannot be written.
@@ -95,12 +101,13 @@ class Snapshots:
             self.skipped = [*earlier, *batches.skipped]
             if self._path is not None and time.monotonic() >= self._due:
                 self._save(self._path)
+            try:
+                check()
+            except BaseException:
+                if self._path is not None:
+                    self._save(self._path)
+                raise
         if self._path is not None and self._keep_finished and len(batches):
-            self._save(self._path)
-
-    def save_now(self) -> None:
-        """Writes a snapshot, as a process that has to end does."""
-        if self._path is not None:
             self._save(self._path)
 
     def _save(self, path: Path) -> None:

@@ -24,7 +24,7 @@ class JoinedSource(ImageSource):
     ) -> None:
         """Takes the sources by what keys are to call them, in their order, and what lies beside them."""
         self.name = name
-        self.keys = [f"{prefix}/{key}" for prefix, source in sources.items() for key in source.keys]  # noqa: SIM118
+        self.keys = [f"{prefix}/{key}" for prefix, source in sources.items() for key in source.keys]
         self.others, self.remarks = others, remarks
         self._sources = list(sources.values())
         self._ends = list(itertools.accumulate(len(source) for source in self._sources))

@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
+from jaxfid.extraction.context import own_context
+from jaxfid.extraction.devices import require_cpu
 from jaxfid.extraction.extract import ExtractOptions, Request, choose_batch_size, extract
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, Needs
 from jaxfid.extractors.registry import ChosenExtractor, LoadOptions
@@ -60,6 +62,7 @@ class Evaluation:
           InputError: A network or a metric is not what it should be.
         """
         self.settings = settings
+        require_cpu()  # noticed now, not after the last image
         self._largest = max([largest, *(len(s.source) for s in image_sets if s.source is not None)])
         chosen = [self._choose(extractor) for extractor in settings.features.extractors]
         self.extractors = {extractor.name: extractor for extractor in chosen}
@@ -346,7 +349,8 @@ class Evaluation:
 def compute(spec: MetricSpec, pair: SetPair) -> MetricValue:
     """Returns a metric of a pair; one that these sets do not allow is a value of None with the reason."""
     try:
-        found = spec.compute(pair)
+        with own_context():
+            found = spec.compute(pair)
     except InputError as error:
         return MetricValue(None, reason=str(error))
     if found.stderr is None and found.reason is None:

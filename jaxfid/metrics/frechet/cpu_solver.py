@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxfid.errors import JaxfidError
+from jaxfid.extraction.context import own_context
+from jaxfid.extraction.devices import require_cpu
 
 
 def run_on_cpu(
@@ -25,21 +25,6 @@ def run_on_cpu(
     Raises:
       JaxfidError: JAX runs without its CPU backend.
     """
-    mesh = _cpu_mesh()
-    # A caller's mesh of several devices would refuse arrays that lie on one. A transfer guard would
-    # refuse the copies to and from the host, which are the point of this function.
-    with jax.enable_x64(True), jax.set_mesh(mesh), jax.transfer_guard("allow"):
-        arrays = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
-        return jax.tree.map(np.asarray, function(*arrays))
-
-
-def _cpu_mesh() -> Mesh:
-    """Returns the mesh of one CPU device of this process."""
-    try:
-        cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError as error:
-        raise JaxfidError(
-            "JAX was started without its CPU backend, which the distance needs: "
-            "add cpu to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu"
-        ) from error
-    return Mesh(np.array([cpu]), ("cpu",))
+    cpu = require_cpu()
+    with own_context(x64=True):
+        return jax.tree.map(np.asarray, function(*jax.device_put(arrays, cpu)))
