@@ -13,8 +13,10 @@ if made_here:
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 
+import tests.type_checker  # noqa: E402, F401
+
 # Every shape and type in a signature of jaxfid is checked at each call of the tests.
-jaxtyping.install_import_hook("jaxfid", "beartype.beartype")
+jaxtyping.install_import_hook("jaxfid", "tests.type_checker.check")
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

@@ -1,4 +1,4 @@
-"""Finds a training run's checkpoints and puts them in the order of their steps."""
+"""Finds the checkpoints of training runs and puts them in the order of their steps."""
 
 import dataclasses
 import os
@@ -7,134 +7,239 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxfid.errors import InputError
+from etils import epath
 
-SUFFIXES = (".msgpack", ".safetensors")
+from jaxfid.checkpoints.steps import compile_step_pattern, find_step
+from jaxfid.errors import InputError
+from jaxfid.storage.files import FileStat, list_objects, open_file, stat_file
+from jaxfid.storage.paths import RemotePath, as_path
+
+SUFFIXES = (".msgpack", ".safetensors", ".eqx", ".npz")
 """Endings of files that are checkpoints; Flax's own older ones, `checkpoint_100`, have none."""
 
-_MARKERS = (
-    "_CHECKPOINT_METADATA",
-    "_METADATA",
-    "manifest.ocdbt",
-)  # Orbax puts one of them in each.
-_UNFINISHED = "orbax-checkpoint-tmp"
-_FLAX_FILE = re.compile(r"checkpoint_\d+")
+# Orbax puts one of these into each folder that it finishes.
+_ORBAX_MARKERS = frozenset({"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"})
+_ORBAX_UNFINISHED = "orbax-checkpoint-tmp"
+# A bucket cannot rename a folder, so Orbax writes into the final one, and this file last.
+_ORBAX_COMMIT = "commit_success.txt"
+_STEP_FOLDER = re.compile(
+    r"(?:(?:\w*[_-])?(?:steps?|iters?|checkpoint|ckpt|epoch)[_=-]?)?\d+", re.I
+)
+# How MessagePack begins a map of up to 15, 65,535 or more names.
+_MAP_STARTS = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
+_SHARD = re.compile(r"(.+?)-(\d{5})-of-(\d{5})(\.\w+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk.
+    """A checkpoint on disk or in a bucket.
 
     Attributes:
-      name: What tells it from the others of the run: its file's or folder's name, or the whole path
-        where two have the same.
-      step: The last number in its name; None where there is none.
-      path: Where it is.
+      name: What tells it from the others: its file's or folder's name, or the whole path where two
+        have the same.
+      step: Its step by `find_step`; None where its name has none.
+      path: Where it is. Of a model in several files, its index or else its first file.
+      shards: All files of such a model; empty where `path` is the whole checkpoint.
     """
 
     name: str
     step: int | None
-    path: Path
+    path: epath.Path
+    shards: tuple[epath.Path, ...] = ()
 
     def stamp(self) -> str | None:
-        """Returns what changes when it is written again, size and time; None where it is gone."""
+        """Returns its size and time, which change when it is written again; None where it is gone."""
         status = self._status()
         return None if status is None else f"{status[0]} bytes at {status[1]}"
 
     def is_settled(self, seconds: float) -> bool:
-        """Returns whether it is there and nothing in it has changed for so long."""
+        """Returns whether it is there and its files say that they did not change for so long."""
         status = self._status()
         return status is not None and time.time() - status[1] / 1e9 >= seconds
 
     def _status(self) -> tuple[int, int] | None:
         """Bytes, and nanoseconds of the last change."""
         try:
-            states = [path.stat() for path in _walk(self.path)]
-        except OSError:  # a training job deletes old ones
+            found = [s for path in {self.path, *self.shards} for s in _stats_below(path)]
+        except (OSError, InputError):  # a training job deletes old ones
             return None
-        return sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
+        return sum(s.num_bytes for s in found), max((s.mtime_ns or 0 for s in found), default=0)
 
 
-def find_checkpoints(paths: Sequence[str | os.PathLike[str]]) -> list[Checkpoint]:
-    """Returns the checkpoints at these paths, sorted by step, those without a step last.
+def find_checkpoints(
+    paths: Sequence[str | os.PathLike[str]], step_pattern: str | None = None
+) -> list[Checkpoint]:
+    """Returns the checkpoints at these paths, sorted by step; those without a step come last.
 
-    A file is a checkpoint, and so is a folder that Orbax wrote. Of any other folder it is
+    A file is a checkpoint, and so is a folder that Orbax wrote. Any other folder holds checkpoints:
 
-    * its folders whose names end in a number, such as Orbax's steps (`100`, `ckpt_00000100`), but those
-      that are being written;
-    * its files that end in `.msgpack` or `.safetensors`, and Flax's older `checkpoint_100`.
+    * files that end in `.msgpack`, `.safetensors`, `.eqx` or `.npz`, those of one model in several
+      files (`model-00001-of-00003.safetensors`) as one, and files of Flax's without an ending
+      (`checkpoint_100`, `ema_100`);
+    * folders that Orbax wrote, whatever their names (`best`, `100`);
+    * folders called by a step alone (`100`, `step_100`, `ckpt-100`, `epoch3`), and folders with any
+      other step in their names that hold checkpoint files, such as `run-500/model.safetensors`.
+
+    Hidden and empty ones and those that are still being written are left out.
 
     Args:
-      paths: Folders of checkpoints, or checkpoints, mixed as one likes.
+      paths: Folders of checkpoints, or checkpoints, in any mixture.
+      step_pattern: A regular expression, for names that the rules misread. The step is its first group. In
+        a folder, the checkpoints are then exactly the files and folders in whose names it is found.
 
     Raises:
-      InputError: A path does not exist, or is there twice.
+      InputError: A path does not exist or is given twice, or the pattern is not one.
     """
     _require_existing("checkpoints", paths)
-    found = [child for path in paths for child in _checkpoints_at(Path(path))]
-    return _name("checkpoints", found)
+    pattern = None if step_pattern is None else compile_step_pattern(step_pattern)
+    found = [child for path in paths for child in _checkpoints_at(as_path(path), pattern)]
+    return _sort(_tell_apart("checkpoints", found))
 
 
-def find_sets(paths: Sequence[str | os.PathLike[str]]) -> list[Checkpoint]:
+def find_sets(
+    paths: Sequence[str | os.PathLike[str]], step_pattern: str | None = None
+) -> list[Checkpoint]:
     """Returns sets of images that were sampled before, each path one, as if they were checkpoints.
 
+    Args:
+      paths: Each is a set.
+      step_pattern: As in `find_checkpoints`.
+
     Raises:
-      InputError: A path does not exist, or is there twice.
+      InputError: A path does not exist or is given twice, or the pattern is not one.
     """
     _require_existing("samples", paths)
-    return _name("samples", [Path(path) for path in paths])
+    pattern = None if step_pattern is None else compile_step_pattern(step_pattern)
+    found = [_checkpoint(path, pattern) for path in map(as_path, paths)]
+    return _sort(_tell_apart("samples", found))
 
 
 def _require_existing(argument: str, paths: Sequence[str | os.PathLike[str]]) -> None:
-    missing = [str(path) for path in paths if not Path(path).exists()]
+    missing = [str(path) for path in paths if not as_path(path).exists()]
     if missing:
         raise InputError(f"{argument}: expected existing paths, found none at {', '.join(missing)}")
 
 
-def _name(argument: str, found: Sequence[Path]) -> list[Checkpoint]:
-    if len({path.resolve() for path in found}) < len(found):
+def _tell_apart(argument: str, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    real = {c.path if isinstance(c.path, RemotePath) else c.path.resolve() for c in found}
+    if len(real) < len(found):
         raise InputError(f"{argument}: expected each path once, found one twice")
-    short = len({path.name for path in found}) == len(found)
-    checkpoints = [
-        Checkpoint(path.name if short else path.as_posix(), find_step(path.name), path)
-        for path in found
-    ]
-    return sorted(checkpoints, key=_order)
+    if len({checkpoint.name for checkpoint in found}) == len(found):
+        return found
+    return [dataclasses.replace(c, name=_whole_name(c)) for c in found]
 
 
-def find_step(name: str) -> int | None:
-    """Returns the last number in a name, its ending aside: 1200 for `epoch3-step1200.msgpack`."""
-    numbers = re.findall(r"\d+", name.removesuffix(".msgpack").removesuffix(".safetensors"))
-    return int(numbers[-1]) if numbers else None
+def _whole_name(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.path.parent}/{checkpoint.name}"
 
 
-def _order(checkpoint: Checkpoint) -> tuple[bool, int, str]:
-    return checkpoint.step is None, checkpoint.step or 0, checkpoint.name
+def _sort(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    return sorted(checkpoints, key=lambda c: (c.step is None, c.step or 0, c.name))
 
 
-def _checkpoints_at(path: Path) -> list[Path]:
-    if path.is_file() or any((path / marker).exists() for marker in _MARKERS):
-        return [path]
-    return [child for child in path.iterdir() if _is_checkpoint(child)]
+def _checkpoint(path: epath.Path, pattern: re.Pattern[str] | None) -> Checkpoint:
+    return Checkpoint(path.name, find_step(path.name, pattern), path)
 
 
-def _is_checkpoint(path: Path) -> bool:
-    if path.name.startswith(".") or _UNFINISHED in path.name:
-        return False
-    if path.is_dir():
-        return path.name[-1].isdecimal() and _holds_something(path)
-    return path.suffix in SUFFIXES or _FLAX_FILE.fullmatch(path.name) is not None
+def _checkpoints_at(path: epath.Path, pattern: re.Pattern[str] | None) -> list[Checkpoint]:
+    if path.is_file():
+        return [_checkpoint(path, pattern)]
+    names = _names_in(path)
+    if names & _ORBAX_MARKERS:
+        return [_checkpoint(path, pattern)] if _is_finished(path, names, False) else []
+    found = _checkpoints_in(path, pattern)
+    # A glob such as `run/checkpoint-*` names folders that are checkpoints themselves.
+    itself = not any(child.step is not None for child in found)
+    return [_checkpoint(path, pattern)] if itself and _is_folder(path, names) else found
 
 
-def _holds_something(folder: Path) -> bool:
+def _checkpoints_in(folder: epath.Path, pattern: re.Pattern[str] | None) -> list[Checkpoint]:
+    children = [child for child in folder.iterdir() if not child.name.startswith(".")]
+    folders = {child: _names_in(child) for child in children if child.is_dir()}
+    files = [child for child in children if child not in folders and child.is_file()]
+    commits = any(_ORBAX_COMMIT in names for names in folders.values())
+    finished = {f: names for f, names in folders.items() if _is_finished(f, names, commits)}
+    if pattern is not None:
+        found = [child for child in (*files, *finished) if pattern.search(child.name)]
+        return [_checkpoint(child, pattern) for child in found]
+    whole = [f for f, names in finished.items() if _is_folder(f, names)]
+    whole += [file for file in files if _is_file(file) and not _SHARD.fullmatch(file.name)]
+    return [_checkpoint(path, None) for path in whole] + _join_shards(files)
+
+
+def _names_in(folder: epath.Path) -> set[str]:
     try:
-        return any(folder.iterdir())
-    except OSError:  # deleted while we look
+        return {child.name for child in folder.iterdir()}
+    except OSError:  # a file, or deleted while we look
+        return set()
+
+
+def _is_finished(folder: epath.Path, names: set[str], commits: bool) -> bool:
+    """Whether nobody writes there any more; `commits`: whether others of the run have commit files."""
+    if not names or any(_ORBAX_UNFINISHED in name for name in (folder.name, *names)):
         return False
+    commits = commits or str(folder).startswith("gs://")
+    return not (commits and names & _ORBAX_MARKERS) or _ORBAX_COMMIT in names
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir():
-        for child in path.iterdir():
-            yield from _walk(child)
+def _is_folder(folder: epath.Path, names: set[str]) -> bool:
+    """Whether a folder is a checkpoint as a whole."""
+    if names & _ORBAX_MARKERS:
+        return True
+    if find_step(folder.name) is None:
+        return False
+    return bool(_STEP_FOLDER.fullmatch(folder.name)) or any(n.endswith(SUFFIXES) for n in names)
+
+
+def _is_file(file: epath.Path) -> bool:
+    if file.name.endswith(SUFFIXES) or re.fullmatch(r"checkpoint_\d+", file.name):
+        return True
+    # Flax names files by a prefix of the user's choice, and begins them with a MessagePack map.
+    return bool(re.fullmatch(r"[A-Za-z_]+_\d+", file.name)) and _begins_with_map(file)
+
+
+def _begins_with_map(file: epath.Path) -> bool:
+    with open_file(file) as opened:
+        return next(iter(opened.read(1)), None) in _MAP_STARTS
+
+
+def _join_shards(files: Sequence[epath.Path]) -> list[Checkpoint]:
+    """Models in several files, those of which all files are there."""
+    models: dict[tuple[str, str, str], list[epath.Path]] = {}
+    for file in sorted(files, key=lambda path: path.name):
+        if (match := _SHARD.fullmatch(file.name)) and file.name.endswith(SUFFIXES):
+            models.setdefault((match[1], match[4], match[3]), []).append(file)
+    return [
+        Checkpoint(f"{stem}{suffix}", find_step(stem), _index_of(shards), tuple(shards))
+        for (stem, suffix, count), shards in models.items()
+        if len(shards) == int(count)
+    ]
+
+
+def _index_of(shards: Sequence[epath.Path]) -> epath.Path:
+    """The file that says which tensor is in which shard, where there is one, else the first shard."""
+    match = _SHARD.fullmatch(shards[0].name)
+    index = shards[0].parent / f"{match[1]}{match[4]}.index.json" if match else shards[0]
+    return index if index.is_file() else shards[0]
+
+
+def _stats_below(path: epath.Path) -> Iterator[FileStat]:
+    """What is known of every file from this path down; raises OSError or InputError where it is gone."""
+    if isinstance(path, RemotePath):
+        objects = [stat_file(path)] if path.is_file() else [*list_objects(path).values()]
+        if not objects:
+            raise FileNotFoundError(path)
+        yield from objects
+    else:
+        yield from _local_stats(Path(path))
+
+
+def _local_stats(path: Path) -> Iterator[FileStat]:
+    """Folders as well: one whose files were deleted has changed. Links are not followed down."""
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        found = current.stat()
+        yield FileStat(found.st_size, found.st_mtime_ns, found.st_ino)
+        if current.is_dir() and (current == path or not current.is_symlink()):
+            waiting += current.iterdir()

@@ -1,18 +1,20 @@
-"""A user's sampler: loaded by name, and its images drawn from the same noise for every checkpoint."""
+"""Images of a checkpoint, drawn by a user's sampler from the same noise for every checkpoint."""
 
 import functools
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+from etils import epath
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE
+from jaxfid.checkpoints.drawn_range import RangeCount, count_range, describe_range
 from jaxfid.checkpoints.find import Checkpoint
-from jaxfid.errors import InputError, JaxfidError
+from jaxfid.checkpoints.sampler_calls import SamplerError, calling, describe_call
+from jaxfid.errors import InputError
 from jaxfid.extractors.named_function import load_function
 from jaxfid.images.drawn import DrawnSource
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range, to_pixels
@@ -20,8 +22,8 @@ from jaxfid.preprocessing.value_range import ValueRange, check_value_range, to_p
 Sample = Callable[[PRNGKeyArray, int], UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]]
 """From a key and a number to so many images."""
 
-MakeSample = Callable[[Path], Sample]
-"""From a checkpoint to the function that draws its images."""
+MakeSample = Callable[[epath.Path], Sample]
+"""From a checkpoint's path to the function that draws its images."""
 
 
 def load_sampler(name: str) -> MakeSample:
@@ -42,6 +44,7 @@ def draw_from(
     chunk_size: int = CHUNK_SIZE,
     value_range: ValueRange | None = None,
     num_devices: int | None = None,
+    sampler_identity: str = "",
 ) -> DrawnSource:
     """Returns a checkpoint's samples as a source of images, drawn when they are read.
 
@@ -52,6 +55,10 @@ def draw_from(
     Each device draws chunks of its own. `make_sample` is called once for each, with that device as JAX's
     default, so that what it loads lies there; a sampler that chooses its devices itself is left to it.
 
+    Reading raises `SamplerError`, in one sentence, where the user's code raises an exception or gives
+    something else than finite images of shape `(chunk_size, h, w, 3)` or of one channel. The source's
+    `remarks` say, once the first chunk was drawn, where its values do not look like `value_range`.
+
     Args:
       checkpoint: Where to load from.
       make_sample: The user's function.
@@ -61,29 +68,34 @@ def draw_from(
       value_range: What black and white are in floating images, which are rounded to pixels as
         `floor(x * 127.5 + 128)` does it for -1..1; None where `sample` gives uint8.
       num_devices: How many of this process's devices draw; None for all.
+      sampler_identity: Tells the sampler from others, for progress that is kept within a set.
 
     Raises:
-      InputError: A number is below 1. Reading raises it where the images are not `(chunk_size, h, w, 3)`,
-        or floating without a range; and JaxfidError where they are not finite.
+      InputError: A number is below 1, or the range is none. Reading raises it where images are floating
+        and no range is stated.
     """
-    check_value_range(value_range)
+    value_range = check_value_range(value_range)
     root = jax.random.key(seed)
+    remarks: list[str] = []
     replicas = [
-        _Replica(checkpoint, make_sample, device, chunk_size, value_range)
+        _Replica(checkpoint, make_sample, device, chunk_size, value_range, remarks)
         for device in jax.local_devices()[:num_devices]
     ]
 
     def draw(chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
         return replicas[chunk % len(replicas)].draw(jax.random.fold_in(root, chunk), chunk)
 
-    return DrawnSource(
+    noise = f"seed {seed}, chunks of {chunk_size}, range {value_range}"
+    source = DrawnSource(
         draw,
         name=checkpoint.name,
         num_images=num_images,
         chunk_size=chunk_size,
-        fingerprint=f"{checkpoint.stamp()}, seed {seed}, chunks of {chunk_size}, range {value_range}",
+        stamp=f"{checkpoint.stamp()}, {noise}, sampler {sampler_identity}",
         num_threads=len(replicas),
     )
+    source.remarks = remarks
+    return source
 
 
 class _Replica:
@@ -93,43 +105,74 @@ class _Replica:
         self,
         checkpoint: Checkpoint,
         make_sample: MakeSample,
-        device: jax.Device,
+        device: jax.Device,  # pyright: ignore[reportInvalidTypeForm]
         chunk_size: int,
         value_range: ValueRange | None,
+        remarks: list[str],
     ) -> None:
         self._checkpoint, self._make_sample, self._device = checkpoint, make_sample, device
-        self._chunk_size, self._value_range = chunk_size, value_range
+        self._chunk_size, self._value_range, self._remarks = chunk_size, value_range, remarks
         self._sample: Sample | None = None
         self._lock = threading.Lock()
 
     def draw(self, key: PRNGKeyArray, chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
         with self._lock, jax.default_device(self._device):
-            if self._sample is None:
-                self._sample = self._make_sample(self._checkpoint.path)
-            images = self._sample(key, self._chunk_size)
-            self._check_shape(jnp.shape(images))
-            pixels, finite = _to_uint8(images, self._value_range)
-            if not finite:
-                first = chunk * self._chunk_size
-                raise JaxfidError(
-                    f"{self._checkpoint.name}: the sampler gave NaN or infinity, among images {first} "
-                    f"to {first + self._chunk_size - 1}"
-                )
+            images = self._check(self._call(key))
+            pixels, count = _to_uint8(images, self._value_range)
+            self._check_finite(count, chunk)
+            if chunk == 0:
+                self._remark(count)
             return np.asarray(pixels)
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        size = self._chunk_size
+    def _call(self, key: PRNGKeyArray) -> object:
+        name, size = self._checkpoint.name, self._chunk_size
+        if self._sample is None:
+            with calling(self._make_sample, name, f"sampler({self._checkpoint.path})"):
+                self._sample = self._make_sample(self._checkpoint.path)
+        with calling(self._make_sample, name, f"sample(key, {size})"):
+            # JAX computes ahead: an error of the device would come up outside this block.
+            return jax.block_until_ready(self._sample(key, size))
+
+    def _check(self, images: object) -> Array | np.ndarray:
+        """What the user's code gave, which may be anything, where it is images."""
+        if not isinstance(images, jax.Array | np.ndarray):
+            raise self._error(f"expected an array of JAX or NumPy, found {type(images).__name__}")
+        size, shape = self._chunk_size, images.shape
         if len(shape) != 4 or shape[0] != size or shape[3] not in (1, 3) or 0 in shape:
-            raise InputError(
-                f"{self._checkpoint.name}: expected sample(key, {size}) to give images of shape "
-                f"({size}, h, w, 3), or of one channel, found {shape}"
+            raise self._error(
+                f"expected images of shape ({size}, h, w, 3), or of one channel, found {shape}"
             )
+        floating = jnp.issubdtype(images.dtype, jnp.floating)
+        if images.dtype != jnp.uint8 and not floating:
+            raise self._error(f"expected uint8 or floating point, found {images.dtype}")
+        if floating and self._value_range is None:
+            raise InputError(
+                f"value_range: the sampler gives {images.dtype}, which could be in any range; state "
+                "it, as in value_range=(-1, 1)"
+            )
+        return images
+
+    def _check_finite(self, count: RangeCount, chunk: int) -> None:
+        if not count.finite:
+            first = chunk * self._chunk_size
+            last = first + self._chunk_size - 1
+            raise self._error(f"the sampler gave NaN or infinity, among images {first} to {last}")
+
+    def _error(self, fault: str) -> SamplerError:
+        call = f"sample(key, {self._chunk_size})"
+        start = describe_call(self._make_sample, self._checkpoint.name, call)
+        return SamplerError(f"{start}: {fault}")
+
+    def _remark(self, count: RangeCount) -> None:
+        remark = describe_range(count, self._value_range)
+        if remark is not None and remark not in self._remarks:  # a chunk may be drawn again
+            self._remarks.append(remark)
 
 
 @functools.partial(jax.jit, static_argnames="value_range")
 def _to_uint8(
-    images: Array, value_range: ValueRange | None
-) -> tuple[UInt8[Array, "n h w 3"], Bool[Array, ""]]:
+    images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], value_range: ValueRange | None
+) -> tuple[UInt8[Array, "n h w 3"], RangeCount]:
+    images = jnp.broadcast_to(images, (*images.shape[:3], 3))
     pixels = to_pixels(images, value_range, quantize=True)
-    finite = jnp.isfinite(images).all()
-    return jnp.broadcast_to(pixels.astype(jnp.uint8), (*pixels.shape[:3], 3)), finite
+    return pixels.astype(jnp.uint8), count_range(images, value_range)

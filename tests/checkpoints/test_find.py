@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import flax
+import fsspec
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -13,14 +14,22 @@ from flax import serialization
 from flax.training import checkpoints as flax_checkpoints
 from safetensors.numpy import save_file
 
-from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets, find_step
+from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
+from jaxfid.checkpoints.watch import Settling
 from jaxfid.errors import InputError
+from jaxfid.storage.paths import as_path
 
 PARAMS = {"w": np.ones(3, np.float32)}
 
 
 def names(*paths: Path) -> list[str]:
     return [checkpoint.name for checkpoint in find_checkpoints(paths)]
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
 
 
 def save_by_orbax(folder: Path, steps: list[int], **options) -> Path:
@@ -106,18 +115,94 @@ def test_paths_that_do_not_exist_are_all_named(tmp_path):
     assert find_checkpoints([tmp_path]) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("100", 100),
-        ("epoch3-step1200.msgpack", 1200),
-        ("ckpt_007", 7),
-        ("best", None),
-        ("v2.safetensors", 2),
-    ],
-)
-def test_step_is_the_last_number(name, step):
-    assert find_step(name) == step
+def test_metric_in_a_name_is_no_step(tmp_path):
+    for step, loss in ((100, 0.90), (200, 0.50), (300, 0.35)):
+        (tmp_path / f"checkpoint_{step}-loss{loss}.safetensors").write_bytes(b"x")
+    assert [c.step for c in find_checkpoints([tmp_path])] == [100, 200, 300]
+
+
+def test_folders_beside_the_steps_are_no_checkpoints(tmp_path):
+    files = ("100/_CHECKPOINT_METADATA", "200/_CHECKPOINT_METADATA", "wandb-2024/x", "plots3/x.png")
+    write(tmp_path, *files)
+    assert names(tmp_path) == ["100", "200"]
+
+
+def test_folders_of_users_are_known_by_their_names_or_by_what_they_hold(tmp_path):
+    write(
+        tmp_path, "step_3/params.bin", "7/params.bin", "run-9/model.safetensors", "run-10/notes.txt"
+    )
+    write(tmp_path, "params/model.safetensors", "my_ckpt-11/x")
+    assert names(tmp_path) == ["step_3", "7", "run-9", "my_ckpt-11"]
+
+
+def test_folder_that_is_itself_a_checkpoint_may_be_named(tmp_path):
+    write(tmp_path, "checkpoint-5/model.safetensors", "checkpoint-6/model.safetensors")
+    found = find_checkpoints(sorted(tmp_path.glob("checkpoint-*")))
+    assert [(c.name, c.step) for c in found] == [("checkpoint-5", 5), ("checkpoint-6", 6)]
+    # A run's folder may be called like a step: what lies in it decides.
+    write(tmp_path, "ckpt_2/10/_CHECKPOINT_METADATA", "ckpt_2/20/_CHECKPOINT_METADATA")
+    assert names(tmp_path / "ckpt_2") == ["10", "20"]
+
+
+def test_files_of_one_model_are_one_checkpoint(tmp_path):
+    write(tmp_path, *(f"step7-0000{i}-of-00003.safetensors" for i in (1, 2, 3)))
+    write(tmp_path, *(f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)))
+    write(tmp_path, "model.safetensors.index.json", "late-00001-of-00002.safetensors")
+    first, second = find_checkpoints([tmp_path])
+    assert (first.name, first.step) == ("step7.safetensors", 7)
+    assert first.path.name == "step7-00001-of-00003.safetensors"
+    assert (second.name, second.step) == ("model.safetensors", None)
+    assert second.path.name == "model.safetensors.index.json"
+    before = second.stamp()
+    (tmp_path / "model-00003-of-00003.safetensors").write_bytes(b"again")
+    assert second.stamp() != before
+
+
+def test_orbax_names_without_a_step(tmp_path):
+    for name in ("best", "latest"):
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(tmp_path / name, PARAMS)
+    assert names(tmp_path) == ["best", "latest"]
+
+
+def test_orbax_on_buckets_commits_by_a_file(tmp_path):
+    write(tmp_path, "1/_CHECKPOINT_METADATA", "1/commit_success.txt", "2/_CHECKPOINT_METADATA")
+    assert names(tmp_path) == ["1"]
+    assert find_checkpoints([tmp_path / "2"])  # by itself it may be a copy of a local one
+
+
+def test_flax_files_with_a_prefix_are_known_by_their_beginning(tmp_path):
+    (tmp_path / "ema_100").write_bytes(serialization.to_bytes(PARAMS))
+    (tmp_path / "slurm_200").write_text("log")
+    (tmp_path / "empty_300").touch()
+    assert [(c.name, c.step) for c in find_checkpoints([tmp_path])] == [("ema_100", 100)]
+
+
+def test_pattern_says_which_are_the_checkpoints_and_what_their_steps(tmp_path):
+    write(tmp_path, "net-7-of-9.pt", "net-8-of-9.pt", "net-best.msgpack", "old-3-of-9.pt/x")
+    found = find_checkpoints([tmp_path], r"-(\d+)-of-")
+    assert [(c.step, c.name) for c in found] == [
+        (3, "old-3-of-9.pt"), (7, "net-7-of-9.pt"), (8, "net-8-of-9.pt"),
+    ]  # fmt: skip
+    (best,) = find_checkpoints([tmp_path / "net-best.msgpack"], r"-(\d+)-of-")
+    assert best.step is None
+    assert [c.step for c in find_sets([tmp_path / "net-7-of-9.pt"], r"of-(?P<step>\d)")] == [9]
+
+
+def test_bucket():
+    system = fsspec.filesystem("memory")
+    for name in ("10/_CHECKPOINT_METADATA", "9/_CHECKPOINT_METADATA", "wandb-3/x", "x5.msgpack"):
+        system.pipe_file(f"/find/{name}", b"{}")
+    found = find_checkpoints(["memory://find"])
+    assert [(c.step, str(c.path)) for c in found] == [
+        (5, "memory://find/x5.msgpack"), (9, "memory://find/9"), (10, "memory://find/10"),
+    ]  # fmt: skip
+    before = found[1].stamp()
+    assert found[1].stamp() == before
+    system.pipe_file("/find/9/_CHECKPOINT_METADATA", b"{   }")
+    assert found[1].stamp() != before
+    system.rm("/find", recursive=True)
+    assert found[1].stamp() is None
 
 
 def test_stamp_changes_when_a_checkpoint_is_written_again(tmp_path):
@@ -132,14 +217,34 @@ def test_stamp_changes_when_a_checkpoint_is_written_again(tmp_path):
 def test_checkpoint_settles_when_nothing_in_it_changes(tmp_path):
     (tmp_path / "1.msgpack").write_bytes(b"x")
     (checkpoint,) = find_checkpoints([tmp_path])
-    assert not checkpoint.is_settled(60)
+    assert not checkpoint.is_settled(60.0)
     os.utime(checkpoint.path, (0, time.time() - 61))
-    assert checkpoint.is_settled(60)
+    assert checkpoint.is_settled(60.0)
+
+
+def test_checkpoint_from_the_future_settles_once_it_was_seen_unchanged(tmp_path, monkeypatch):
+    (tmp_path / "1.msgpack").write_bytes(b"x")
+    future = time.time() + 1000
+    os.utime(tmp_path / "1.msgpack", (future, future))
+    (checkpoint,) = find_checkpoints([tmp_path])
+    now = [50.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    settling = Settling(10.0)
+    assert not settling.is_settled(checkpoint)
+    now[0] += 9
+    assert not settling.is_settled(checkpoint)
+    os.utime(checkpoint.path, (future, future + 1))
+    now[0] += 2
+    assert not settling.is_settled(checkpoint)  # it has just changed
+    now[0] += 10
+    assert settling.is_settled(checkpoint)
+    checkpoint.path.unlink()
+    assert not settling.is_settled(checkpoint)
 
 
 def test_checkpoint_that_is_gone():
-    gone = Checkpoint("1", 1, Path("no/such/1"))
-    assert not gone.is_settled(0)
+    gone = Checkpoint("1", 1, as_path("no/such/1"))
+    assert not gone.is_settled(0.0)
     assert gone.stamp() is None
 
 

@@ -1,6 +1,7 @@
 """A user's sampler: the same noise for every checkpoint, whatever the machine."""
 
 import os
+import re
 import sys
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from jaxfid.checkpoints.find import find_checkpoints
+from jaxfid.checkpoints.sampler_calls import SamplerError
 from jaxfid.checkpoints.sampling import draw_from, load_sampler
-from jaxfid.errors import InputError, JaxfidError
+from jaxfid.errors import InputError
 from jaxfid.images.batches import Batches
 
 SIDE = 6
@@ -77,8 +79,9 @@ def test_other_seed_and_other_chunks_are_other_noise_and_tell_by_the_digest(chec
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     base = {"num_images": 20, "value_range": (0, 1)}
+    options.append({"sampler_identity": "another"})
     sources = [draw_from(c, make_sample, **base | o) for c in checkpoints for o in options]
-    assert len({source.digest() for source in sources}) == 6
+    assert len({source.digest() for source in sources}) == 8
 
 
 def test_sampler_is_made_once_for_each_device_and_loads_there(checkpoints):
@@ -122,13 +125,90 @@ def test_uint8_needs_no_range_and_one_channel_is_repeated(checkpoints):
         (lambda n: np.zeros((n, 3, 4, 4), np.uint8), r"\(8, h, w, 3\).*found \(8, 3, 4, 4\)"),
         (lambda n: np.zeros((n - 1, 4, 4, 3), np.uint8), r"found \(7, 4, 4, 3\)"),
         (lambda n: np.zeros((4, 4, 3), np.uint8), r"found \(4, 4, 3\)"),
-        (lambda n: np.zeros((n, 4, 4, 3), np.float32), "could be in any range; state it"),
         (lambda n: np.zeros((n, 4, 4, 3), np.int32), "expected uint8 or floating point"),
+        (lambda n: [[0.0]], "expected an array of JAX or NumPy, found list"),
+        (lambda n: None, "expected an array of JAX or NumPy, found NoneType"),
     ],
 )
 def test_what_are_no_images_is_an_error(checkpoints, images, message):
-    with pytest.raises(InputError, match=message):
+    start = r"sampler tests\..*test_sampling:give.* at 1\.msgpack: called as sample\(key, 8\): .*"
+    with pytest.raises(SamplerError, match=start + message):
         images_of(checkpoints[0], sampler=give(images), value_range=None)
+
+
+def test_range_of_floating_images_has_to_be_stated(checkpoints):
+    sampler = give(lambda n: np.zeros((n, 4, 4, 3), np.float32))
+    with pytest.raises(InputError, match=r"value_range: .*float32.* in any range; state it"):
+        images_of(checkpoints[0], sampler=sampler, value_range=None)
+
+
+def fail(*_):
+    raise ValueError("wrong shape\nand many lines\nof explanation")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "call"),
+    [(fail, r"sampler\(.*1\.msgpack\)"), (lambda path: fail, r"sample\(key, 8\)")],
+)
+def test_error_of_the_users_own_is_one_sentence(checkpoints, sampler, call):
+    place = rf"test_sampling\.py:{fail.__code__.co_firstlineno + 1}"
+    message = rf"^sampler .* at 1\.msgpack: called as {call}: ValueError: wrong shape \({place}\)$"
+    with pytest.raises(SamplerError, match=message) as caught:
+        images_of(checkpoints[0], sampler=sampler)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_interrupts_are_not_the_samplers_mistakes(checkpoints):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        images_of(checkpoints[0], sampler=interrupt)
+
+
+def remarks_of(checkpoint, low, high, value_range):
+    values = np.linspace(low, high, 8 * 4 * 4 * 3).reshape(8, 4, 4, 3)
+    dtype = np.uint8 if value_range is None else np.float32
+    sampler = give(lambda n: values.astype(dtype))
+    options = {"num_images": 8, "chunk_size": 8, "num_devices": 1, "value_range": value_range}
+    source = draw_from(checkpoint, sampler, **options)
+    assert list(source.remarks) == []  # nothing was drawn yet
+    for index in (0, 1):
+        source.read(index)
+    return list(source.remarks)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value_range", "remark"),
+    [
+        (0, 1, (-1, 1), "hold values of 0 to 1: in -1..1 they are .*; are they in 0..1?"),
+        (-1, 1, (0, 1), "hold values of -1 to 1; 50% of them lie outside 0..1 and were clipped"),
+        (0, 255, (0, 1), "of 0 to 255; 99% of them lie outside 0..1"),
+        (0, 1, (0, 255), "in 0..255 they are black; are they in 0..1?"),
+        (-1, 1, (0, 255), "are clipped|were clipped"),
+        (0, 1, None, "in 0..255 they are black"),
+    ],
+)
+def test_values_that_do_not_look_like_the_range_are_remarked_on(
+    checkpoints, low, high, value_range, remark
+):
+    (found,) = remarks_of(checkpoints[0], low, high, value_range)
+    assert re.search(remark, found), found
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value_range"),
+    [
+        (0, 1, (0, 1)),
+        (-1, 1, (-1, 1)),
+        (0, 255, (0, 255)),
+        (0, 255, None),
+        (-1.02, 1.02, (-1, 1)),  # overshoots black and white by a little
+        (0, 0, (-1, 1)),  # one grey level may be a network that was not trained
+    ],
+)
+def test_values_that_look_like_the_range_are_not(checkpoints, low, high, value_range):
+    assert remarks_of(checkpoints[0], low, high, value_range) == []
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -136,7 +216,7 @@ def test_images_that_are_not_finite_name_the_checkpoint(checkpoints, value):
     def make(path):
         return lambda key, n: jnp.zeros((n, 4, 4, 3)).at[3, 1, 1, 1].set(value)
 
-    with pytest.raises(JaxfidError, match=r"1\.msgpack: .* NaN or infinity, among images 0 to 7"):
+    with pytest.raises(SamplerError, match=r"1\.msgpack: .* NaN or infinity, among images 0 to 7"):
         images_of(checkpoints[0], sampler=make)
 
 

@@ -1,0 +1,60 @@
+"""Whether the values of drawn images look like the range that the user stated for them."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt8
+
+from jaxfid.preprocessing.value_range import ValueRange
+
+MOST_CLIPPED = 0.05
+"""Up to this share of clipped values is no reason to speak: samplers overshoot black and white a little."""
+
+
+class RangeCount(NamedTuple):
+    """What there is to know of the values of some images; scalars, on the device until they are read.
+
+    Attributes:
+      finite: Whether all of them are.
+      low: The lowest value.
+      high: The highest value.
+      clipped: The share of values outside the stated range.
+    """
+
+    finite: Bool[Array, ""]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+    clipped: Float[Array, ""]
+
+
+def count_range(
+    images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], value_range: ValueRange | None
+) -> RangeCount:
+    """Returns what there is to know of the values, without a wait for the device."""
+    values = images.astype(jnp.float32)
+    low, high = value_range or (0, 255)
+    outside = (values < low) | (values > high)
+    return RangeCount(jnp.isfinite(values).all(), values.min(), values.max(), outside.mean())
+
+
+def describe_range(count: RangeCount, value_range: ValueRange | None) -> str | None:
+    """Returns a sentence for the user where no picture has such values, else None.
+
+    Args:
+      count: Of the first images of a set.
+      value_range: What the user stated; None for uint8.
+    """
+    stated = value_range or (0, 255)
+    low, high, clipped = float(count.low), float(count.high), float(count.clipped)
+    found = f"the first images hold values of {low:.3g} to {high:.3g}"
+    if clipped > MOST_CLIPPED:
+        return f"{found}; {clipped:.0%} of them lie outside {_name(stated)} and were clipped"
+    if stated == (-1, 1) and low >= 0 and high > 0:
+        return f"{found}: in -1..1 they are at least half bright everywhere; are they in 0..1?"
+    if stated == (0, 255) and low >= -1 and 0 < high <= 1:
+        return f"{found}: in 0..255 they are black; are they in {'0..1' if low >= 0 else '-1..1'}?"
+    return None
+
+
+def _name(value_range: ValueRange) -> str:
+    return "{:g}..{:g}".format(*value_range)

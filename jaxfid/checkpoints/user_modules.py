@@ -1,0 +1,106 @@
+"""Which Python files of a user's own a module is made of, and their digest."""
+
+import ast
+import functools
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from jaxfid.storage.digests import digest_file, digest_json
+
+
+def digest_user_modules(name: str) -> str | None:
+    """Returns the digest of a module's source and of the user's own modules that it imports.
+
+    Installed packages and the standard library are left out: versions tell them apart. None where the
+    module has no file, as in a notebook.
+
+    Args:
+      name: Of an imported module.
+    """
+    files = find_user_modules(name)
+    return digest_json({n: digest_file(file) for n, file in files.items()}) if files else None
+
+
+def find_user_modules(name: str) -> dict[str, Path]:
+    """Returns the files of a module and of all modules of the user's own that it imports, by name.
+
+    Imports are read in the source, those inside functions as well; what is imported by a name that is
+    only made at run time is not found.
+    """
+    found: dict[str, Path] = {}
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        file = None if module in found else _file_of(module)
+        if file is not None and is_users(file):
+            found[module] = file
+            waiting += _imports(module, file)
+    return found
+
+
+def is_users(file: Path) -> bool:
+    """Returns whether a file is Python source, but neither installed, nor Python's, nor ours."""
+    return file.suffix == ".py" and not any(file.is_relative_to(folder) for folder in _installed())
+
+
+def _file_of(module: str) -> Path | None:
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:  # such as an import inside a function
+        spec = _find_spec(module)
+        file = spec.origin if spec is not None and spec.has_location else None
+    return None if file is None else Path(file).absolute()
+
+
+def _find_spec(module: str) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, but nothing is imported, not even a package above."""
+    package = module.rpartition(".")[0]
+    path = None
+    if package:
+        above = _find_spec(package)
+        if above is None or above.submodule_search_locations is None:
+            return None
+        path = above.submodule_search_locations
+    return PathFinder.find_spec(module, path)
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    """Folders whose modules are not the user's own; this package is told apart by its version."""
+    paths = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    sites = [*site.getsitepackages(), site.getusersitepackages()]
+    return (Path(__file__).parents[1], *map(Path, (*paths, *sites)))
+
+
+def _imports(module: str, file: Path) -> Iterator[str]:
+    """Names of what a source imports; some of them are functions of a module, and have no file."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # then it cannot be imported either
+        return
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            yield from _with_parents(base)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    """`a.b.c` runs the packages `a` and `a.b` as well."""
+    parts = name.split(".")
+    yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1) if parts[0])
