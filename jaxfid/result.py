@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxfid.errors import InputError
+from jaxfid.rounding import format_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,8 @@ class Metric:
     details: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
-        text = f"{self.value:.6g}"
-        if self.stderr is not None:
-            text += f" +- {self.stderr:.2g}"
-        elif self.std is not None:
+        text = format_value(self.value, self.stderr)
+        if self.stderr is None and self.std is not None:
             text += f" (std {self.std:.2g})"
         return text if self.checked is None else f"{text} (SciPy {self.checked:.10g})"
 

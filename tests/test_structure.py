@@ -15,7 +15,7 @@ ORDER = [
     *("__main__", "cli", "demo", "checkpoints", "evaluate", "evaluator", "per_class", "scorer"),
     *("report", "comparison", "scores", "sampler", "facts", "samples", "environment", "settings"),
     *("checks", "metrics", "distributed", "extraction", "stats", "result", "extractors"),
-    *("preprocessing", "images", "storage", "errors"),
+    *("preprocessing", "images", "storage", "rounding", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},
