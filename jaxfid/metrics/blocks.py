@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Float64, Shaped
 from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
@@ -56,6 +56,16 @@ def make_blocks(num_images: int, block_size: int) -> list[Block]:
         Block(slice(start, start + size), np.arange(start, start + size) >= first)
         for first, start in zip(firsts, starts, strict=True)
     ]
+
+
+def normalise_rows(rows: Float[Array, "n d"]) -> Float64[Array, "n d"]:
+    """Returns the rows divided by their lengths; to be traced under `jax.enable_x64(True)`.
+
+    A row of zeros has no direction. It stays at the origin instead of becoming NaN.
+    """
+    wide = rows.astype(jnp.float64)
+    lengths = jnp.linalg.norm(wide, axis=1, keepdims=True)
+    return wide / jnp.where(lengths > 0, lengths, 1)
 
 
 def check_features(minimum: int, **features: ArrayLike) -> None:

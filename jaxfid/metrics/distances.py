@@ -1,5 +1,6 @@
 """Squared Euclidean distances between features, by blocks of pairs, exact enough to count by."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -41,10 +42,6 @@ class CentredFeatures:
     ) -> None:
         self.blocks = make_blocks(len(features), block_size)
         self._features, self._centre = features, centre
-        self._lengths = np.empty(len(features))
-        # Once and apart from the distances: XLA would fuse the sum into them and do it per pair.
-        for block in self.blocks:
-            self._lengths[block.rows] = _row_lengths(self.rows(block))
 
     def rows(self, block: Block) -> Float64[np.ndarray | Array, "n d"]:
         """Returns the block's rows less the centre; to be called under `jax.enable_x64(True)`."""
@@ -56,6 +53,14 @@ class CentredFeatures:
     def points(self, block: Block) -> Points:
         """Returns what `squared_distances` needs of the block beside its products."""
         return Points(self._lengths[block.rows], block.mask)
+
+    @functools.cached_property
+    def _lengths(self) -> Float64[np.ndarray, " n"]:
+        """Squared lengths: once and apart from the distances, where XLA would compute them per pair."""
+        lengths = np.empty(len(self._features))
+        for block in self.blocks:
+            lengths[block.rows] = _row_lengths(self.rows(block))
+        return lengths
 
 
 def find_centre(features: Features) -> Float64[np.ndarray, " d"]:
