@@ -138,7 +138,9 @@ def manifold_scores(
 
 
 def _check(
-    ks: Mapping[str, int], reference_features: Features, generated_features: Features
+    ks: Mapping[str, int],
+    reference_features: UncheckedFeatures,
+    generated_features: UncheckedFeatures,
 ) -> None:
     if unknown := sorted(set(ks) - set(METRICS)):
         raise InputError(f"metrics: expected some of {', '.join(METRICS)}, found {unknown}")

@@ -221,3 +221,5 @@ def test_refuses_options(options, message):
 def test_refuses_features():
     with pytest.raises(InputError, match="expected features of one width"):
         manifold_scores(REFERENCE, GENERATED[:, :3])
+    with pytest.raises(InputError, match=r"reference_features: expected .* found int64 of shape"):
+        manifold_scores(np.ones((9, 24), int), GENERATED)
