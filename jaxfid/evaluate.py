@@ -206,8 +206,9 @@ def compute_metrics_from_features(
     sides = [_as_extracted(side) for side in (reference, generated)]
     chosen = {n: options.get(n, option.default) for n, option in known.items()}
     prepared = PreparedReference(sides[0], chosen="features", default="features")
-    pair = SetPair(prepared, sides[1], options=chosen)
-    return {spec.name: compute(spec, pair) for spec in _choose_any(metrics)}
+    specs = _choose_any(metrics)
+    pair = SetPair(prepared, sides[1], asked=[spec.name for spec in specs], options=chosen)
+    return {spec.name: compute(spec, pair) for spec in specs}
 
 
 def _as_extracted(features: Float[np.ndarray, "n d"] | Features) -> ExtractedFeatures:

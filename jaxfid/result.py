@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jaxfid.errors import InputError
+from jaxfid.rounding import format_value
 
 _DROPPED = frozenset({"rests"})
 """Fields of the first edition's metrics that are read over."""
@@ -45,10 +46,8 @@ class MetricValue:
     def __str__(self) -> str:
         if self.value is None:
             return f"none ({self.reason})" if self.reason else "none"
-        text = f"{self.value:.6g}"
-        if self.stderr is not None:
-            text += f" +- {self.stderr:.2g}"
-        elif self.std is not None:
+        text = format_value(self.value, self.stderr)
+        if self.stderr is None and self.std is not None:
             text += f" (std {self.std:.2g})"
         return text if self.checked is None else f"{text} (SciPy {self.checked:.10g})"
 

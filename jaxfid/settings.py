@@ -32,7 +32,11 @@ class SettingsDict(TypedDict, total=False):
     on_error: Literal["fail", "skip"]
     metrics: str | Sequence[str] | None
     splits: Literal["torch_fidelity", "adm"]
+    isc_splits: int
     kid_subset_size: int
+    kid_subsets: int
+    kid_order: Literal["reference-first", "generated-first"]
+    prc_k: int
     allow_mismatch: bool
     verify: bool
     blocks: int

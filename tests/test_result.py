@@ -78,7 +78,7 @@ def test_a_metric_without_a_value_says_why():
 
 def test_lines_for_people():
     a, b = RESULT.results
-    assert str(a) == "a: fid 2.31235 +- 0.04, kid -0.5 (5 images, 1 skipped)"
+    assert str(a) == "a: fid 2.312 +- 0.040, kid -0.5 (5 images, 1 skipped)"
     assert str(b) == "b: inception_score 9 (std 0.1) (statistics)"
     assert str(RESULT.comparisons[0]) == ("a is 0.3 +- 0.1 lower in fid than b: more than chance")
     assert str(Metric(1.5, checked=1.25)) == "1.5 (SciPy 1.25)"

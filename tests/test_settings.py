@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, get_protocol
 from jaxfid.metrics.registry import ADM_METRICS, metric_options
+from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, get_protocol
 from jaxfid.settings import (
     FeatureSettings,
     MetricSettings,

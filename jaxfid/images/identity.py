@@ -68,7 +68,9 @@ def _remember(source: ImageSource, name: Any, compute: Any) -> Any:  # noqa: ANN
 
 
 def _digest(source: ImageSource, strict: bool) -> str:
-    lines = (f"{key}\0{print_}" for key, print_ in zip(source.keys, _prints(source, strict), strict=True))
+    lines = (
+        f"{key}\0{print_}" for key, print_ in zip(source.keys, _prints(source, strict), strict=True)
+    )
     return digest_lines(lines)
 
 

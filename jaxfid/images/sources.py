@@ -171,7 +171,9 @@ def _expand(name: str) -> list[str]:
         return []
     first, last = int(match[1]), int(match[2])
     if not first <= last < first + _MAX_SHARDS:
-        raise InputError(f"{name}: expected a range of 1 to {_MAX_SHARDS} numbers, found {match[0]}")
+        raise InputError(
+            f"{name}: expected a range of 1 to {_MAX_SHARDS} numbers, found {match[0]}"
+        )
     before, after = name[: match.start()], name[match.end() :]
     return [f"{before}{number:0{len(match[1])}d}{after}" for number in range(first, last + 1)]
 

@@ -5,18 +5,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64
+from jaxtyping import Array, Bool, Float, Float64, Shaped
+from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
 
 BLOCK_SIZE = 2048
 """Rows per block: a block of pairs is then 32 MiB of float64, whatever the number of images."""
 
-Features = Float[np.ndarray | Array, "n d"]
+Features = Float[np.ndarray | Array, "_ _"]
+"""Checked features, one row per image. Axes are anonymous because two sets differ in their rows."""
+
+UncheckedFeatures = Shaped[np.ndarray | Array, "..."]
+"""What a public function takes. `check_features` refuses by name what is not `Features`."""
 
 
 class Block(NamedTuple):
-    """Consecutive rows of a set. All blocks of a set are of one size: a step compiles once.
+    """Consecutive rows of a set. All blocks of a set have one size, so that a step compiles once.
 
     Attributes:
       rows: Their place in the set.
@@ -43,6 +48,7 @@ def make_blocks(num_images: int, block_size: int) -> list[Block]:
     if block_size < 1:
         raise InputError(f"block_size: expected 1 row or more, found {block_size}")
     count = -(-num_images // block_size)
+    # Equal blocks waste at most `count - 1` rows; full ones would leave the last nearly empty.
     size = -(-num_images // max(count, 1))
     firsts = [size * i for i in range(count)]
     starts = [min(first, num_images - size) for first in firsts]
@@ -52,33 +58,17 @@ def make_blocks(num_images: int, block_size: int) -> list[Block]:
     ]
 
 
-def load_rows(block: Block, features: Features) -> Features:
-    """Returns the block's rows as `inner_products` takes them without another copy for each pair."""
-    rows = block.of(features)
-    return np.asarray(rows, np.float64) if jax.default_backend() == "cpu" else jnp.asarray(rows)
+def normalise_rows(rows: Float[Array, "n d"]) -> Float64[Array, "n d"]:
+    """Returns the rows divided by their lengths; to be traced under `jax.enable_x64(True)`.
 
-
-def inner_products(a: Features, b: Features) -> Float64[np.ndarray | Array, "n m"]:
-    """Returns `a @ b.T` in float64; to be called under `jax.enable_x64(True)`.
-
-    The product of two float32 numbers is exact in float64. What is left is the rounding of the sum:
-    relative to the vectors' lengths 3e-13 at worst for 2,048 features, 1e-15 as a rule.
-
-    On the device; where that is the CPU by NumPy, whose BLAS takes two thirds of XLA's time, and a third
-    where `b` is `a` itself.
+    A row of zeros has no direction. It stays at the origin instead of becoming NaN.
     """
-    if jax.default_backend() == "cpu":
-        rows = np.asarray(a, np.float64)
-        return rows @ (rows if b is a else np.asarray(b, np.float64)).T
-    return _multiply_on_device(a, b)
+    wide = rows.astype(jnp.float64)
+    lengths = jnp.linalg.norm(wide, axis=1, keepdims=True)
+    return wide / jnp.where(lengths > 0, lengths, 1)
 
 
-@jax.jit
-def _multiply_on_device(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float64[Array, "n m"]:
-    return jnp.matmul(a.astype(jnp.float64), b.astype(jnp.float64).T)
-
-
-def check_features(minimum: int, **features: Features) -> None:
+def check_features(minimum: int, **features: ArrayLike) -> None:
     """Checks that the named arrays are finite floating features of one width.
 
     Args:
@@ -92,21 +82,26 @@ def check_features(minimum: int, **features: Features) -> None:
     faults = [f"{name}: {fault}" for name, x in features.items() if (fault := _fault(x, minimum))]
     widths = {name: np.shape(x)[1] for name, x in features.items() if np.ndim(x) == 2}
     if len(set(widths.values())) > 1:
-        faults.append(f"expected features of one width, found {widths}; use one network for both")
+        faults.append(f"expected features of one width, found {widths}; use one extractor for both")
     if faults:
         raise InputError("; ".join(faults))
 
 
-def _fault(features: Features, minimum: int) -> str | None:
-    dtype = getattr(features, "dtype", None)
-    if dtype is None or np.ndim(features) != 2 or not jnp.issubdtype(dtype, jnp.floating):
-        found = f"{dtype or type(features).__name__} of shape {np.shape(features)}"
+def _fault(features: ArrayLike, minimum: int) -> str | None:
+    if not isinstance(features, np.ndarray | jax.Array) or not _is_floating_matrix(features):
+        dtype = getattr(features, "dtype", type(features).__name__)
+        found = f"{dtype} of shape {np.shape(features)}"
         return f"expected a floating array of shape (images, features), found {found}"
     if len(features) < minimum:
         return f"expected at least {minimum} images, found {len(features)}"
     for block in make_blocks(len(features), BLOCK_SIZE):
+        # NumPy's isfinite does not know bfloat16, and float64 holds every value of it.
         finite = np.isfinite(np.asarray(block.of(features), np.float64)).all(axis=1)
         if not finite.all():
             row = block.rows.start + int(np.argmin(finite))
             return f"expected finite numbers, found NaN or infinity in row {row}"
     return None
+
+
+def _is_floating_matrix(features: np.ndarray | jax.Array) -> bool:
+    return features.ndim == 2 and bool(jnp.issubdtype(features.dtype, jnp.floating))

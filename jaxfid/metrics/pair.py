@@ -1,6 +1,6 @@
 """What a metric is computed from: a generated set and the reference, by one extractor's features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +50,7 @@ class SetPair(_Memory):
     Attributes:
       reference: The reference.
       generated: What is known of the generated set.
+      asked: Names of the metrics that are asked for, so that shared work is done for these alone.
       options: The options of all metrics by name.
       verify: Whether Frechet distances are computed by SciPy as well.
       labels: Class of each image of the generated set by its position in the source; None without classes.
@@ -60,12 +61,14 @@ class SetPair(_Memory):
         reference: PreparedReference,
         generated: ExtractedFeatures,
         *,
+        asked: Collection[str],
         options: Mapping[str, Any],
         verify: bool = False,
         labels: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.reference, self.generated = reference, generated
+        self.asked = frozenset(asked)
         self.options, self.verify, self.labels = options, verify, labels
 
     @property

@@ -240,6 +240,7 @@ class Evaluation:
             name: SetPair(
                 reference.by_extractor[name],
                 features,
+                asked=[spec.name for spec in self.specs[name]],
                 options=self.settings.metrics.options,
                 verify=self.settings.metrics.verify,
                 labels=None if labels is None else np.asarray(labels),

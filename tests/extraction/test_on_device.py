@@ -12,9 +12,9 @@ from jax.sharding import PartitionSpec as P
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import make_moments
-from jaxfid.extraction.on_device import all_gather_state, make_on_device
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
+from jaxfid.extraction.on_device import all_gather_state, make_on_device
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batches
 from jaxfid.images.sources import open_source

@@ -1,6 +1,5 @@
 """Tar files as sources: order, samples, and every way to be corrupt."""
 
-import io
 import tarfile
 
 import numpy as np

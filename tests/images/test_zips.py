@@ -1,18 +1,13 @@
 """Zip files as sources: order, what is left out, and every way to be corrupt."""
 
-import io
-import struct
-import tracemalloc
-import warnings
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.images.sources import open_source
-from tests.images.files import encode_png, make_files, make_images, read_all, write_zip
+from tests.images.files import make_files, make_images, read_all, write_zip
 
 KEYS = ["a-b/0.png", "a/0.PNG", "b.png"]
 

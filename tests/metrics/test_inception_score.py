@@ -61,6 +61,38 @@ def test_one_split_has_no_spread():
     assert inception_score(LOGITS, convention="adm").std is None
 
 
+def test_number_of_splits_acts():
+    one = inception_score(LOGITS, num_splits=1)
+    assert one.value == pytest.approx(inception_score(LOGITS, convention="adm").value, **ROUNDING)
+    assert (one.num_splits, one.std) == (1, None)
+    assert inception_score(LOGITS, num_splits=5).num_splits == 5
+
+
+@pytest.mark.parametrize("num_splits", [1, 10])
+def test_standard_error_is_the_spread_over_independent_samples(num_splits):
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(4, 12))
+    samples = (rng.normal(size=(200, 4)) @ mixing for _ in range(200))
+    found = [inception_score(sample, num_splits=num_splits) for sample in samples]
+    spread = np.std([x.value for x in found], ddof=1)
+    # 200 samples give the spread to 5 %; the rest is what is not linear.
+    assert np.mean([x.stderr for x in found]) == pytest.approx(spread, rel=0.17)
+
+
+def test_standard_error_is_that_of_the_mean_divergence():
+    p = np.exp(LOGITS.astype(float))
+    p /= p.sum(axis=1, keepdims=True)
+    divergence = np.sum(p * np.log(p / p.mean(axis=0)), axis=1)
+    score = inception_score(LOGITS, convention="adm")
+    assert np.log(score.value) == pytest.approx(divergence.mean(), **ROUNDING)
+    expected = score.value * divergence.std(ddof=1) / np.sqrt(len(LOGITS))
+    assert score.stderr == pytest.approx(expected, **ROUNDING)
+
+
+def test_splits_of_one_image_have_no_standard_error():
+    assert inception_score(LOGITS[:10]).stderr is None
+
+
 def test_takes_device_arrays():
     assert inception_score(jnp.asarray(LOGITS)) == inception_score(LOGITS)
 
@@ -90,3 +122,8 @@ def test_splits_of_unequal_sizes_compile_once():
 def test_refuses(logits, convention, message):
     with pytest.raises(InputError, match=message):
         inception_score(logits, convention=convention)
+
+
+def test_refuses_no_splits():
+    with pytest.raises(InputError, match="num_splits: expected 1 or more, found 0"):
+        inception_score(LOGITS, num_splits=0)

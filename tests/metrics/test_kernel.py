@@ -1,11 +1,13 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.metrics import kernel as module
-from jaxfid.metrics.kernel import kernel_distance
+from jaxfid.metrics import kernel_sums as module
+from jaxfid.metrics.kernel import _polynomial_kernel, kernel_distance
 from tests.metrics.features import load_expected, make_small_features
 
 REFERENCE, GENERATED = (x.astype(np.float64) for x in make_small_features()[:2])
@@ -44,6 +46,15 @@ def test_value_agrees_with_clean_fid():
 def test_value_agrees_with_the_plain_formula():
     value = kernel_distance(REFERENCE, GENERATED).value
     assert value == pytest.approx(plain_mmd2(REFERENCE, GENERATED), **ROUNDING)
+
+
+def test_kernel_is_scikit_learns_polynomial_of_degree_3():
+    # sklearn.metrics.pairwise.polynomial_kernel: (gamma <x, y> + coef0)^degree, gamma = 1 / d, coef0 = 1.
+    with jax.enable_x64(True):
+        values = np.asarray(_polynomial_kernel(jnp.asarray(REFERENCE), jnp.asarray(GENERATED)))
+    for i, j in itertools.product(range(0, 120, 17), range(0, 90, 13)):
+        plain = (sum(x * y for x, y in zip(REFERENCE[i], GENERATED[j], strict=True)) / 24 + 1) ** 3
+        assert values[i, j] == pytest.approx(plain, rel=1e-14)  # sums of 24 float64 products
 
 
 def test_block_size_changes_nothing():
@@ -98,7 +109,8 @@ def test_float32_features_lose_next_to_nothing():
 def test_products_keep_float32_on_accelerators():
     with jax.enable_x64(True):
         rows, members = np.ones((4, 8), np.float32), np.ones((4, 1), bool)
-        lowered = module._kernel_sums.lower(rows, rows, members, members, without_diagonal=True)
+        options = {"kernel": _polynomial_kernel, "without_diagonal": True}
+        lowered = module._sum_values.lower(rows, rows, members, members, **options)
     assert "precision = [HIGHEST, HIGHEST]" in lowered.as_text()
 
 
@@ -115,10 +127,10 @@ def test_a_set_smaller_than_a_subset_has_no_subsets():
 
 
 def test_ragged_blocks_compile_once_per_kind():
-    before = module._kernel_sums._cache_size()
+    before = module._sum_values._cache_size()
     x = np.ones((95, 5), np.float32)
     kernel_distance(x, x + 1, subset_size=20, block_size=7)
-    assert module._kernel_sums._cache_size() == before + 2  # with the diagonal, and without
+    assert module._sum_values._cache_size() == before + 2  # with the diagonal, and without
 
 
 @pytest.mark.parametrize(

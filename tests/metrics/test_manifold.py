@@ -129,7 +129,8 @@ def test_standard_errors_are_the_spread_over_independent_samples():
     reference = rng.normal(size=(100, 3))
     neighbours = neighbour_distances(reference, k=5)
     samples = (rng.normal(0.5, 1, size=(80, 3)) for _ in range(300))
-    scores = [manifold_scores(reference, s, reference_neighbours=neighbours) for s in samples]
+    options = {"metrics": ("precision", "density"), "reference_neighbours": neighbours}
+    scores = [manifold_scores(reference, sample, **options) for sample in samples]
     for name in ("precision", "density"):
         spread = np.std([getattr(s, name) for s in scores])
         stderr = np.mean([getattr(s, f"{name}_stderr") for s in scores])
@@ -142,6 +143,37 @@ def test_prepared_neighbours_stand_for_the_reference():
     assert prepared == manifold_scores(REFERENCE, GENERATED)
     farther = manifold_scores(REFERENCE, GENERATED, reference_neighbours=2 * neighbours)
     assert farther.density > prepared.density
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_metric_by_itself_is_the_same_and_alone(name):
+    alone = manifold_scores(REFERENCE, GENERATED, metrics=[name])
+    assert getattr(alone, name) == getattr(manifold_scores(REFERENCE, GENERATED), name)
+    assert [n for n in SHARES if getattr(alone, n) is not None] == [name]
+    assert alone.realism is None
+
+
+def test_a_metric_needs_no_images_for_the_k_of_another():
+    few = manifold_scores(REFERENCE[:5], GENERATED[:5], metrics=["precision", "recall", "realism"])
+    assert few.precision == plain_scores(REFERENCE[:5], GENERATED[:5], 3, 4)["precision"]
+    one = manifold_scores(REFERENCE, GENERATED[:1], metrics=["density"])
+    assert one.density == pytest.approx(plain_scores(REFERENCE, GENERATED[[0] * 4])["density"])
+
+
+@pytest.mark.parametrize("offset", [3e4, -1e6])
+def test_distance_from_the_origin_changes_no_count(offset):
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(130, 64)) + offset
+    generated = 0.9 * rng.normal(size=(110, 64)) + 0.3 + offset
+    scores = manifold_scores(reference, generated)
+    assert shares(scores) == pytest.approx(plain_scores(reference, generated), rel=1e-15)
+    assert 0 < scores.precision < 1
+
+
+def test_copies_far_from_the_origin_are_ties():
+    points = 3e4 + np.random.default_rng(0).random((11, 512))
+    scores = manifold_scores(np.repeat(points, 6, axis=0), np.tile(points, (8, 1)), block_size=22)
+    assert shares(scores) == {"precision": 1, "recall": 1, "density": 0, "coverage": 0}
 
 
 def test_takes_device_arrays():
@@ -164,8 +196,16 @@ def test_prints_no_arrays():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision_k": 0}, "precision_k, density_k: expected 1 or more, found 0, 5"),
-        ({"density_k": 90}, "generated_features: expected at least 91 images, found 90"),
+        ({"precision_k": 0}, "precision_k, density_k: expected 1 or more, found"),
+        (
+            {"precision_k": 90},
+            "generated_features: expected at least 91 images for recall with k = 90, found 90",
+        ),
+        (
+            {"density_k": 120, "metrics": ["density"]},
+            "reference_features: expected at least 121 images for density with k = 120, found 120",
+        ),
+        ({"metrics": ["fid"]}, r"metrics: expected some of precision, .* found \['fid'\]"),
         (
             {"reference_neighbours": np.ones((120, 4))},
             r"reference_neighbours: expected shape \(120, 5 or more\), found \(120, 4\)",
@@ -181,3 +221,5 @@ def test_refuses_options(options, message):
 def test_refuses_features():
     with pytest.raises(InputError, match="expected features of one width"):
         manifold_scores(REFERENCE, GENERATED[:, :3])
+    with pytest.raises(InputError, match=r"reference_features: expected .* found int64 of shape"):
+        manifold_scores(np.ones((9, 24), int), GENERATED)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
+from jaxfid.metrics import distances
 from jaxfid.metrics import neighbours as module
-from jaxfid.metrics.blocks import _multiply_on_device
 from jaxfid.metrics.neighbours import neighbour_distances
 from tests.metrics.features import make_small_features
 
@@ -33,24 +33,8 @@ def test_every_other_image_is_a_neighbour_at_most():
 def test_copies_are_neighbours_at_distance_zero():
     features = np.repeat(1 + np.random.default_rng(0).random((20, 2048), np.float32), 3, axis=0)
     nearest = neighbour_distances(features, k=3, block_size=20)
-    assert nearest[:, :2].max() <= module.ROUNDING * 2 * np.square(features).sum(1).max()
+    assert nearest[:, :2].max() <= distances.ROUNDING * 2 * np.square(features).sum(1).max()
     assert nearest[:, 2].min() > 1
-
-
-def test_rounding_bounds_the_error_of_a_distance():
-    rng = np.random.default_rng(0)
-    x = (100 * rng.random((50, 2048))).astype(np.float32)
-    y = x + rng.normal(size=x.shape).astype(np.float32)
-    mask = np.ones(50, bool)
-    with jax.enable_x64(True):
-        a, b = (module.Points(module.squared_lengths(z, 16), mask) for z in (x, y))
-        products = module.inner_products(x, y)
-        np.testing.assert_allclose(_multiply_on_device(x, y), products, rtol=1e-13)
-        squared, rounding = jax.jit(module.squared_distances)(products, a, b)
-    exact = np.square(x[:, None].astype(np.longdouble) - y).sum(-1)
-    error = np.abs(np.asarray(squared) - exact)
-    assert error.max() > 0
-    assert (error < np.asarray(rounding) / 10).all()
 
 
 def test_sorts_what_float32_cannot_tell_apart():

@@ -8,11 +8,11 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics
-from jaxfid.images.sources import open_source
 from jaxfid.extraction.image_set import open_image_set
+from jaxfid.images.sources import open_source
 from jaxfid.report.tables import format_classes
-from jaxfid.scoring.per_class import find_classes, score_per_class
 from jaxfid.result import Result
+from jaxfid.scoring.per_class import find_classes, score_per_class
 from jaxfid.settings import Settings
 from tests.images.files import encode_png, write_folder
 from tests.images.tfds_data import write_data_set

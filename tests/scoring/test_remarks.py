@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxfid.scoring.remarks import Origin, check_pair, warn_of_sizes, warn_of_weights
 from jaxfid.errors import InputError
+from jaxfid.scoring.remarks import Origin, check_pair, warn_of_sizes, warn_of_weights
 
 MADE = {"protocol": "clean", "dims": 2048, "weights_sha256": "aa", "precision": "float32"}
 

@@ -1,0 +1,163 @@
+"""Whether two models differ by more than chance, and which chances that accounts for."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from scipy.special import ndtr, stdtr
+
+from jaxfid.metrics.replicates import Replicates, Seeds
+from jaxfid.rounding import format_value
+
+SIGNIFICANCE = 0.05
+
+RETRAINING_SHARE = 0.013
+"""How far retraining alone moves an FID, as a standard deviation relative to it.
+
+It lies between 1 and 2 % over sizes and budgets of training. It was measured for FIDs; for other
+metrics nothing better is known. Source: Dufour, Efros and Perez, The FID Lottery, 2026.
+"""
+
+RETRAINING_REMARK = "another training seed may move it three times as far"
+"""3.2 times as far as another sample of images does, by the same source."""
+
+INCONCLUSIVE = "inconclusive: within what retraining does (below 1.3 %, The FID Lottery, 2026)"
+
+Basis = Literal["replicates", "sampling", "nothing"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDifference:
+    """How far two models are apart in one metric.
+
+    Attributes:
+      metric: Which metric; empty where there is no need to say.
+      lower: The model of the lower mean.
+      higher: The other.
+      difference: The higher mean less the lower one, 0 or more.
+      stderr: Its standard error from what `basis` says; None where that is nothing.
+      p_value: How often equal models would differ as much; None where `stderr` is.
+      basis: The spread between replicates, the sampling of the images alone, or nothing.
+      counts: How many replicates the lower and the higher model have.
+      seeds: What differs between replicates.
+      within_retraining: Whether no training was repeated, and the difference is below what a
+        repetition does.
+      num_comparisons: How many comparisons `p_value` was corrected for.
+    """
+
+    metric: str
+    lower: str
+    higher: str
+    difference: float
+    stderr: float | None
+    p_value: float | None
+    basis: Basis
+    counts: tuple[int, int]
+    seeds: Seeds
+    within_retraining: bool
+    num_comparisons: int = 1
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the difference is more than chance, by all that is accounted for."""
+        known = self.p_value is not None and self.p_value <= SIGNIFICANCE
+        return known and not self.within_retraining
+
+    def __str__(self) -> str:
+        where = f" in {self.metric}" if self.metric else ""
+        gap = format_value(self.difference, self.stderr)
+        text = f"{self.lower} is {gap} lower{where} than {self.higher} {self._basis_text()}"
+        if self.within_retraining:
+            return f"{text}; {INCONCLUSIVE}"
+        corrected = f" ({self.num_comparisons} comparisons)" if self.num_comparisons > 1 else ""
+        retrained = self.basis == "replicates" and self.seeds == "training seeds"
+        remark = "" if retrained else f"; {RETRAINING_REMARK}"
+        return f"{text}: {self._verdict()}{corrected}{remark}"
+
+    def _basis_text(self) -> str:
+        if self.basis == "sampling":
+            return "by sampling alone"
+        if self.basis == "nothing":
+            return "with no error known"
+        lower, higher = self.counts
+        return f"over {lower if lower == higher else f'{lower} and {higher}'} {self.seeds}"
+
+    def _verdict(self) -> str:
+        if self.p_value is None:
+            return "no verdict"
+        return "more than chance" if self.conclusive else "not more than chance may do"
+
+
+def compare_models(
+    a: Replicates, b: Replicates, *, metric: str = "", paired_stderr: float | None = None
+) -> ModelDifference:
+    """Returns how far two models are apart, by their replicates where there are any.
+
+    Two models with replicates are compared by Welch's test. Where one has a single set, the other's
+    spread stands for both. Without replicates the sampling of the images is all that is known.
+
+    Args:
+      a: A model.
+      b: The other.
+      metric: The metric's name, for the sentence.
+      paired_stderr: Standard error of the difference of two single sets over the sampling of
+        images that share their noise; None: the sets' own errors, as independent.
+    """
+    lower, higher = sorted((a, b), key=lambda model: model.mean)
+    difference = higher.mean - lower.mean
+    if max(a.count, b.count) > 1:
+        basis: Basis = "replicates"
+        stderr, p_value = _test_replicates(lower, higher)
+    else:
+        stderr = _sampling_stderr(a, b) if paired_stderr is None else paired_stderr
+        basis = "nothing" if stderr is None else "sampling"
+        p_value = None if stderr is None else _p_value(difference, stderr, math.inf)
+    seeds: Seeds = "noise seeds" if "noise seeds" in _seeds_of(a, b) else "training seeds"
+    retrained = basis == "replicates" and seeds == "training seeds"
+    small = difference < RETRAINING_SHARE * max(abs(a.mean), abs(b.mean))
+    return ModelDifference(
+        metric=metric,
+        lower=lower.name,
+        higher=higher.name,
+        difference=difference,
+        stderr=stderr,
+        p_value=p_value,
+        basis=basis,
+        counts=(lower.count, higher.count),
+        seeds=seeds,
+        within_retraining=small and not retrained,
+    )
+
+
+def _seeds_of(*models: Replicates) -> set[Seeds]:
+    """Returns what differs between the replicates of those that have several."""
+    return {model.seeds for model in models if model.count > 1}
+
+
+def _test_replicates(a: Replicates, b: Replicates) -> tuple[float, float]:
+    """Returns the standard error of the difference, and its p-value by Welch's test."""
+    spreads = [model.spread for model in (a, b) if model.spread is not None]
+    counts = [model.count for model in (a, b) if model.spread is not None]
+    if len(spreads) == 1:
+        # One set of one model: as far from its own mean as the other model's replicates are.
+        stderr, freedom = spreads[0] * math.sqrt(1 + 1 / counts[0]), counts[0] - 1.0
+    else:
+        parts = [spread**2 / count for spread, count in zip(spreads, counts, strict=True)]
+        stderr = math.sqrt(sum(parts))
+        scaled = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+        freedom = sum(parts) ** 2 / scaled if scaled > 0 else math.inf
+    return stderr, _p_value(b.mean - a.mean, stderr, freedom)
+
+
+def _sampling_stderr(a: Replicates, b: Replicates) -> float | None:
+    if a.sampling is None or b.sampling is None:
+        return None
+    return math.hypot(a.sampling, b.sampling)
+
+
+def _p_value(difference: float, stderr: float, freedom: float) -> float:
+    """Returns the two-sided p-value of Student's t, or of the normal distribution at infinite freedom."""
+    if stderr == 0:
+        return 1.0 if difference == 0 else 0.0
+    t = -abs(difference) / stderr
+    return float(2 * (ndtr(t) if math.isinf(freedom) else stdtr(freedom, t)))

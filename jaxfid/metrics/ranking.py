@@ -1,0 +1,115 @@
+"""Several models in order, and which of them are not told apart."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxfid.errors import InputError
+from jaxfid.metrics.model_difference import ModelDifference, compare_models
+from jaxfid.metrics.replicates import Replicates
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """A model's place among others.
+
+    Attributes:
+      rank: 1 and one more for each model that is better by more than chance. Models that are not
+        told apart may share a rank.
+      model: The model.
+      not_told_apart: The models that it may equal, as far as is known, the best first.
+    """
+
+    rank: int
+    model: Replicates
+    not_told_apart: tuple[str, ...]
+
+    def __str__(self) -> str:
+        same = ", ".join(self.not_told_apart)
+        return f"{self.rank}. {self.model}" + (f" (not told apart from {same})" if same else "")
+
+
+def compare_all(
+    models: Sequence[Replicates],
+    *,
+    metric: str = "",
+    paired_stderrs: Mapping[tuple[str, str], float] | None = None,
+) -> list[ModelDifference]:
+    """Returns the difference of every two models, their p-values corrected by Holm's method.
+
+    Args:
+      models: Of different names.
+      metric: The metric's name, for the sentences.
+      paired_stderrs: By two models' names, in either order, what `compare_models` takes.
+
+    Raises:
+      InputError: Two models have one name.
+    """
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise InputError(f"models: expected different names, found {names}")
+    known = paired_stderrs or {}
+    both_orders = {frozenset(pair): stderr for pair, stderr in known.items()}
+    differences = [
+        compare_models(
+            a, b, metric=metric, paired_stderr=both_orders.get(frozenset((a.name, b.name)))
+        )
+        for a, b in itertools.combinations(models, 2)
+    ]
+    tested = [i for i, difference in enumerate(differences) if difference.p_value is not None]
+    adjusted = adjust_holm([differences[i].p_value or 0.0 for i in tested])
+    for i, p_value in zip(tested, adjusted, strict=True):
+        differences[i] = dataclasses.replace(
+            differences[i], p_value=p_value, num_comparisons=len(tested)
+        )
+    return differences
+
+
+def adjust_holm(p_values: Sequence[float]) -> list[float]:
+    """Returns the p-values corrected for their number: the chance of one false finding among all.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values)
+    # The smallest counts against all comparisons, the next against all but one, and so on.
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    # A larger p-value is never made smaller than one before it.
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted.tolist()
+
+
+def rank_models(
+    models: Sequence[Replicates],
+    differences: Sequence[ModelDifference],
+    *,
+    greater_is_better: bool = False,
+) -> list[Ranked]:
+    """Returns the models, the best first, each with those that it is not told apart from.
+
+    Args:
+      models: As given to `compare_all`.
+      differences: What it returned.
+      greater_is_better: The metric's direction.
+    """
+    ordered = sorted(models, key=lambda model: model.mean, reverse=greater_is_better)
+    apart = {frozenset((d.lower, d.higher)) for d in differences if d.conclusive}
+
+    def told_apart(a: Replicates, b: Replicates) -> bool:
+        return frozenset((a.name, b.name)) in apart
+
+    return [
+        Ranked(
+            rank=1 + sum(told_apart(model, better) for better in ordered[:place]),
+            model=model,
+            not_told_apart=tuple(
+                other.name
+                for other in ordered
+                if other is not model and not told_apart(model, other)
+            ),
+        )
+        for place, model in enumerate(ordered)
+    ]
