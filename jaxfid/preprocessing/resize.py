@@ -1,36 +1,41 @@
 """A protocol's resize, to 299 pixels for Inception, as two banded matrices: `rows @ image @ cols.T`.
 
-Every protocol's resize is linear and separable. Where an output pixel samples the input is worked
-out on the host, because each tool rounds that in its own way and a compiler is free to fuse the
-operations; the weights around it are one formula, which NumPy and jax.numpy both evaluate. Only the
-band of a matrix is ever made: the zeros beside it would be most of the work.
+Every resize is linear and separable, and but for Pillow's rounded one (`rounded_resize`) it is done here.
+The host works out where an output pixel samples the input, because each tool rounds that in its own way
+and a compiler is free to fuse the operations. The weights around it are one formula, which NumPy and
+jax.numpy both evaluate. Only the band of a matrix is made: the zeros beside it would be most of the work.
 
     host, per axis size (cached)         device, or a decode worker for large photographs
     axis_positions, batch_positions  ->  resize, or reduce_on_host  ->  normalise
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
 from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
+from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
-from jaxfid.preprocessing.protocol import Protocol
+from jaxfid.preprocessing.protocol import Protocol, ResizeRule
+from jaxfid.preprocessing.rounded_resize import (
+    AxisTaps,
+    batch_taps,
+    resize_rounded,
+    resize_rounded_on_host,
+)
 
 _Floats = Float32[np.ndarray | Array, "..."]
 
 _LARGEST_BLOCK_PX = 32
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class AxisPositions:
+class AxisPositions(NamedTuple):
     """Where the output pixels of one axis lie in the input, for one image or a batch.
 
     The position is `base + fraction`, in pixels, 0 being the centre of the first one: split, so
@@ -49,9 +54,7 @@ class AxisPositions:
     size: Int32[np.ndarray | Array, "*n"]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class BatchPositions:
+class BatchPositions(NamedTuple):
     """The positions of a batch, a few kB per image; every leaf leads with the batch axis.
 
     Attributes:
@@ -59,17 +62,17 @@ class BatchPositions:
       cols: Along the widths.
     """
 
-    rows: AxisPositions
-    cols: AxisPositions
+    rows: AxisPositions | AxisTaps  # taps where the protocol rounds
+    cols: AxisPositions | AxisTaps
 
 
-def _tf1_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
+def _tf1_centres(size: int, out: int) -> Float32[np.ndarray, " out"]:
     """Returns `dst * (in / out)`, both operations in float32 (image_resizer_state.h of TF 1)."""
     scale = np.float32(size / out)
     return np.minimum(np.arange(out, dtype=np.float32) * scale, np.float32(size - 1))
 
 
-def _half_pixel_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
+def _half_pixel_centres(size: int, out: int) -> Float32[np.ndarray, " out"]:
     """Returns `scale * (dst + 0.5) - 0.5` as torch's AVX kernels do: fused, rounded once.
 
     The product and the difference of float32 numbers of these sizes are exact in float64.
@@ -79,9 +82,19 @@ def _half_pixel_centres(size: int, out: int) -> Float32[np.ndarray, "out"]:
     return np.clip(exact.astype(np.float32), 0, np.float32(size - 1))
 
 
-def _pillow_centres(size: int, out: int) -> Float64[np.ndarray, "out"]:
+def _pillow_centres(size: int, out: int) -> Float64[np.ndarray, " out"]:
     """Returns Pillow's centres (double, Resample.c), counted from the first pixel's centre."""
     return (np.arange(out) + 0.5) * (size / out) - 0.5
+
+
+def _torch_centres(size: int, out: int) -> Float64[np.ndarray, " out"]:
+    """Returns the centres of torch's antialiased kernels, which round `scale * (dst + 0.5)` to float32.
+
+    Source: `_compute_indices_min_size_weights_aa` in ATen's UpSampleKernel.cpp.
+    """
+    scale = np.float64(np.float32(size / out))
+    rounded = (scale * (np.arange(out) + 0.5)).astype(np.float32)
+    return rounded.astype(np.float64) - 0.5
 
 
 def _triangle(xp: ModuleType, distance: _Floats) -> _Floats:
@@ -99,22 +112,18 @@ def _bicubic(xp: ModuleType, distance: _Floats) -> _Floats:
     return xp.where(x < 1, inner, xp.where(x < 2, outer, 0))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    """What a resampling is made of: centres, a kernel, zero from `support` on, and what follows."""
-
-    centres: Callable[[int, int], np.ndarray]
-    kernel: Callable[[ModuleType, _Floats], _Floats]
-    support: int
-    antialias: bool = False
-    clip: bool = False
-
-
-_RULES = {
-    "tf1_bilinear": _Rule(_tf1_centres, _triangle, 1),
-    "half_pixel_bilinear": _Rule(_half_pixel_centres, _triangle, 1),
-    "antialiased_bicubic": _Rule(_pillow_centres, _bicubic, 2, antialias=True, clip=True),
+_CENTRES: dict[str, Callable[[int, int], np.ndarray]] = {
+    "tf1": _tf1_centres,
+    "half_pixel": _half_pixel_centres,
+    "torch": _torch_centres,
+    "pillow": _pillow_centres,
 }
+_KERNELS: dict[str, Callable[[ModuleType, _Floats], _Floats]] = {
+    "triangle": _triangle,
+    "cubic": _bicubic,
+}
+_SUPPORT_PX = {"triangle": 1, "cubic": 2}
+"""Distance from which on a kernel is zero."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -126,10 +135,9 @@ def axis_positions(protocol: Protocol, size: int) -> AxisPositions:
     Raises:
       InputError: `size` is below 1.
     """
-    if size < 1:
-        raise InputError(f"size: expected an image side of 1 pixel or more, found {size}")
-    rule = _RULES[protocol.resampling]
-    centres = rule.centres(size, protocol.size_px)
+    _check_size(size)
+    rule = protocol.rule
+    centres = _CENTRES[rule.centres](size, protocol.size_px)
     base = np.floor(centres)
     positions = AxisPositions(
         base=base.astype(np.int32),
@@ -142,16 +150,21 @@ def axis_positions(protocol: Protocol, size: int) -> AxisPositions:
     return positions
 
 
-def _stretch(rule: _Rule, size: int, out: int) -> float:
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise InputError(f"size: expected an image side of 1 pixel or more, found {size}")
+
+
+def _stretch(rule: ResizeRule, size: int, out: int) -> float:
     return max(1.0, size / out) if rule.antialias else 1.0
 
 
-def batch_positions(protocol: Protocol, sizes: Int[np.ndarray, "n 2"]) -> BatchPositions:
+def batch_positions(protocol: Protocol, sizes: ArrayLike) -> BatchPositions:
     """Returns the positions of a batch of images, for `resize`: NumPy arrays.
 
     Args:
       protocol: Whose rule.
-      sizes: Height and width of each image, in pixels; (1, 1) for padding.
+      sizes: `(n, 2)` integers: height and width of each image, in pixels; (1, 1) for padding.
 
     Raises:
       InputError: `sizes` is not (n, 2) integers of 1 or more.
@@ -161,10 +174,13 @@ def batch_positions(protocol: Protocol, sizes: Int[np.ndarray, "n 2"]) -> BatchP
         raise InputError(
             f"sizes: expected (n, 2) integers, heights and widths, found {sizes.dtype}{sizes.shape}"
         )
+    if protocol.rule.rounded:
+        _check_size(int(sizes.min(initial=1)))
+        return BatchPositions(*batch_taps(sizes, protocol.size_px))
     return BatchPositions(*(_gather_positions(protocol, axis) for axis in sizes.T))
 
 
-def _gather_positions(protocol: Protocol, sizes: Int[np.ndarray, "n"]) -> AxisPositions:
+def _gather_positions(protocol: Protocol, sizes: Int[np.ndarray, " n"]) -> AxisPositions:
     distinct, where = np.unique(sizes, return_inverse=True)
     positions = [axis_positions(protocol, int(size)) for size in distinct]
     return jax.tree.map(lambda *leaves: np.stack(leaves)[where], *positions)
@@ -172,7 +188,7 @@ def _gather_positions(protocol: Protocol, sizes: Int[np.ndarray, "n"]) -> AxisPo
 
 def _make_weights(
     xp: ModuleType,
-    rule: _Rule,
+    rule: ResizeRule,
     positions: AxisPositions,
     pixels: Int32[np.ndarray | Array, "*n out k"],
 ) -> Float32[np.ndarray | Array, "*n out k"]:
@@ -184,51 +200,66 @@ def _make_weights(
     offsets = (pixels - positions.base[..., None]).astype(np.float32)
     distances = (offsets - positions.fraction[..., None]) / positions.stretch[..., None, None]
     inside = (pixels >= 0) & (pixels < positions.size[..., None, None])
-    weights = xp.where(inside, rule.kernel(xp, distances), 0)
+    weights = xp.where(inside, _KERNELS[rule.kernel](xp, distances), 0)
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def resize(
-    images: UInt8[Array, "n side_h side_w 3"] | Float32[Array, "n side_h side_w 3"],
-    positions: BatchPositions,
-    protocol: Protocol,
+    images: Array | np.ndarray, positions: BatchPositions, protocol: Protocol
 ) -> Float32[Array, "n out out 3"]:
-    """Returns the images at the protocol's size, in 0..255, not rounded; those of that size unchanged.
+    """Returns the images at the protocol's size, in 0..255; those of that size unchanged.
+
+    The values are whole numbers where the protocol rounds, and may leave 0..255 where it does not clip.
 
     To be jitted, with `protocol` static. Sizes and positions are traced, so that one compiled shape
     serves every size that fits its canvas. Full float32 on every backend.
 
     Args:
-      images: In 0..255, each in the top-left corner of a finite canvas, which it may fill.
+      images: `(n, height, width, 3)` of uint8 or float32 in 0..255, each in the top-left corner of a finite
+        canvas, which it may fill.
       positions: From `batch_positions` for the sizes of these images.
       protocol: The one that the positions were made for.
 
     Raises:
-      InputError: `images` has another shape or type, or `positions` are of another number of them.
+      InputError: `images` has another shape or type, or `positions` are of another number of them or of
+        another kind of protocol.
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
         raise InputError(
             "images: expected (n, height, width, 3) of uint8 or float32 in 0..255, "
             f"found {images.dtype}{images.shape}"
         )
-    n, side_h, side_w, _ = images.shape
+    n = len(images)
     if positions.rows.size.shape != (n,):
         raise InputError(
             f"positions: expected those of {n} images, found {positions.rows.size.shape}; "
             "make them with batch_positions(protocol, sizes), a row of sizes per image"
         )
-    rule, out = _RULES[protocol.resampling], protocol.size_px
-    tall = _resize_rows(images.reshape(n, side_h, side_w * 3), rule, positions.rows)
+    images = jnp.asarray(images)
+    match (protocol.rule.rounded, positions.rows, positions.cols):
+        case (True, AxisTaps() as rows, AxisTaps() as cols):
+            return resize_rounded(images, rows, cols)
+        case (False, AxisPositions() as rows, AxisPositions() as cols):
+            return _resize_banded(images, rows, cols, protocol)
+    raise InputError(f"positions: expected those of {protocol.name}, found another protocol's")
+
+
+def _resize_banded(
+    images: Array, rows: AxisPositions, cols: AxisPositions, protocol: Protocol
+) -> Float32[Array, "n out out 3"]:
+    n, side_h, side_w, _ = images.shape
+    rule, out = protocol.rule, protocol.size_px
+    tall = _resize_rows(images.reshape(n, side_h, side_w * 3), rule, rows)
     turned = tall.reshape(n, out, side_w, 3).swapaxes(1, 2)
     flat = turned.reshape(n, side_w, out * 3)
-    resized = _resize_rows(flat, rule, positions.cols)
+    resized = _resize_rows(flat, rule, cols)
     resized = resized.reshape(n, out, out, 3).swapaxes(1, 2)
     return jnp.clip(resized, 0, 255) if rule.clip else resized
 
 
 def _resize_rows(
     images: Float32[Array, "n side m"] | UInt8[Array, "n side m"],
-    rule: _Rule,
+    rule: ResizeRule,
     positions: AxisPositions,
 ) -> Float32[Array, "n out m"]:
     """Returns weighted sums of rows, in blocks that share the window of rows they can reach."""
@@ -236,7 +267,7 @@ def _resize_rows(
     out = positions.base.shape[1]
     block = _block_px(out)
     # The stretch of the canvas, which is the largest.
-    reach = math.ceil(rule.support * _stretch(rule, side, out))
+    reach = math.ceil(_SUPPORT_PX[rule.kernel] * _stretch(rule, side, out))
     window = min(side, math.ceil((block - 1) * side / out) + 2 * reach)
     starts = jnp.clip(positions.base[:, ::block] - reach + 1, 0, side - window)
     pixels = starts[..., None] + jnp.arange(window, dtype=jnp.int32)
@@ -257,34 +288,41 @@ def _block_px(out: int) -> int:
     return max(px for px in range(1, _LARGEST_BLOCK_PX + 1) if out % px == 0)
 
 
-def normalise(
-    images: Float32[Array, "n out out 3"], protocol: Protocol
-) -> Float32[Array, "n out out 3"]:
-    """Returns the network's input, about -1..1, from resized images in 0..255."""
-    shift, divisor = np.float32(protocol.shift), np.float32(protocol.divisor)
-    return (images - shift) / divisor
+def normalise(images: Float32[Array, "*n"], protocol: Protocol) -> Float32[Array, "*m"]:
+    """Returns the network's input, about -1..1, from resized images in 0..255.
+
+    Zeros are added right and below up to `protocol.input_px`, after the scaling: they are not black.
+    """
+    shift, divisor = (np.asarray(a, np.float32) for a in (protocol.shift, protocol.divisor))
+    scaled = (images - shift) / divisor
+    missing = protocol.input_px - protocol.size_px
+    if not missing:
+        return scaled
+    return jnp.pad(scaled, ((0, 0), (0, missing), (0, missing), (0, 0)))
 
 
 def reduce_on_host(
-    image: UInt8[np.ndarray, "h w 3"], protocol: Protocol
+    image: UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"], protocol: Protocol
 ) -> Float32[np.ndarray, "out out 3"]:
     """Returns one image at the protocol's size in 0..255, as `resize` does, in NumPy: for large photographs.
 
-    Safe to call from many threads. `resize` passes the result unchanged, so that it may share a
-    batch with images that are yet to be resized.
+    The crops are not part of it. Safe to call from many threads. `resize` passes the result unchanged, so
+    that it may share a batch with images that are yet to be resized.
     """
+    rule = protocol.rule
+    if rule.rounded:
+        return resize_rounded_on_host(image, protocol.size_px)
     height, width, _ = image.shape
     rows, cols = axis_positions(protocol, height), axis_positions(protocol, width)
-    rule = _RULES[protocol.resampling]
     resized = _reduce_first_axis(_reduce_first_axis(image, rule, rows).swapaxes(0, 1), rule, cols)
     resized = resized.swapaxes(0, 1)
     return np.ascontiguousarray(resized.clip(0, 255) if rule.clip else resized)
 
 
 def _reduce_first_axis(
-    image: np.ndarray, rule: _Rule, positions: AxisPositions
+    image: np.ndarray, rule: ResizeRule, positions: AxisPositions
 ) -> Float32[np.ndarray, "out ..."]:
-    reach = math.ceil(rule.support * float(positions.stretch))
+    reach = math.ceil(_SUPPORT_PX[rule.kernel] * float(positions.stretch))
     pixels = positions.base[:, None] + np.arange(1 - reach, reach + 1, dtype=np.int32)
     weights = _make_weights(np, rule, positions, pixels)
     pixels = pixels.clip(0, positions.size - 1)  # those outside weigh nothing

@@ -1,5 +1,7 @@
 """From the values that generators give to the pixels that protocols begin with."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Float32, UInt8
@@ -12,16 +14,19 @@ ValueRange = tuple[float, float]
 VALUE_RANGES: tuple[ValueRange, ...] = ((0, 255), (0, 1), (-1, 1))
 
 
-def check_value_range(value_range: ValueRange | None) -> ValueRange | None:
+def check_value_range(value_range: Sequence[float] | None) -> ValueRange | None:
     """Returns the range as it is in `VALUE_RANGES`.
 
     Raises:
       InputError: It is none of them.
     """
-    if value_range is not None and tuple(value_range) not in VALUE_RANGES:
-        expected = ", ".join(map(str, VALUE_RANGES))
-        raise InputError(f"value_range: expected {expected} or None, found {value_range!r}")
-    return None if value_range is None else tuple(value_range)
+    if value_range is None:
+        return None
+    for known in VALUE_RANGES:
+        if known == tuple(value_range):
+            return known
+    expected = ", ".join(map(str, VALUE_RANGES))
+    raise InputError(f"value_range: expected {expected} or None, found {value_range!r}")
 
 
 def to_pixels(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.preprocessing.protocol import CLEAN, LEGACY_PYTORCH, LEGACY_TENSORFLOW, PROTOCOLS
+from jaxfid.preprocessing.protocol import CLEAN, LEGACY_PYTORCH, LEGACY_TENSORFLOW
 from jaxfid.preprocessing.resize import (
     axis_positions,
     batch_positions,
@@ -29,7 +29,10 @@ SIZES = [(1, 1), (2, 2), (1, 9), (17, 45), (32, 32), (299, 299), (300, 200), (51
 # the bicubic, whose weights have both signs. Measured: 5e-5 and 1.1e-4.
 ROUNDING = {"legacy_tensorflow": 1e-4, "legacy_pytorch": 1e-4, "clean": 3e-4}
 
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS.keys())
+# The Inception protocols of 299 pixels; tests/preprocessing/test_input_rules.py has the others.
+every_protocol = pytest.mark.parametrize(
+    "protocol", [LEGACY_TENSORFLOW, LEGACY_PYTORCH, CLEAN], ids=lambda protocol: protocol.name
+)
 bilinear = pytest.mark.parametrize(
     "protocol", [LEGACY_TENSORFLOW, LEGACY_PYTORCH], ids=lambda protocol: protocol.name
 )
