@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import jax
 import numpy as np
@@ -230,7 +230,7 @@ class Evaluator:
         return (self._network,), self._plan
 
     @classmethod
-    def tree_unflatten(cls, plan: _Plan, children: tuple[OnDevice]) -> Self:
+    def tree_unflatten(cls, plan: _Plan, children: tuple[OnDevice]) -> "Evaluator":
         """Returns the evaluator of these parts."""
         evaluator = object.__new__(cls)
         (evaluator._network,), evaluator._plan = children, plan

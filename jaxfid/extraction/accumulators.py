@@ -18,6 +18,7 @@ from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import has_float64, map_over_devices, put_rows
 from jaxfid.extraction.feature_pass import STEPS_IN_FLIGHT, Features
 from jaxfid.images.batches import Batch
+from jaxfid.stats.array_tree import array_tree
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
 Sums = Literal["auto", "device", "host"]
@@ -27,7 +28,7 @@ ROWS_PER_UPDATE = 256
 """Rows per device in one update of the sums, each of which reads and writes the whole matrix."""
 
 
-@jax.tree_util.register_dataclass
+@array_tree
 @dataclasses.dataclass(frozen=True)
 class _Buffer:
     """Rows that wait to be summed; places where `mask` is False hold none."""

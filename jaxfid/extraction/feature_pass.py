@@ -33,6 +33,17 @@ class Accumulator(typing.Protocol):
         """Takes one batch's features; must not wait for the devices."""
 
 
+@typing.runtime_checkable
+class Pass(typing.Protocol):
+    """From batches to features, on some devices."""
+
+    mesh: Mesh
+
+    def __call__(self, batch: Batch) -> Features:
+        """Returns the features of a batch; must not wait for the devices."""
+        ...
+
+
 class FeaturePass:
     """An extractor made ready on a mesh: batches in, features out, without waiting for them.
 
@@ -65,7 +76,7 @@ class FeaturePass:
 
 
 def run_pass(
-    feature_pass: FeaturePass,
+    feature_pass: Pass,
     batches: Iterable[Batch],
     accumulators: Iterable[Accumulator],
     *,

@@ -15,13 +15,14 @@ from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
+from jaxfid.stats.array_tree import array_tree
 from jaxfid.stats.kept_rows import MAX_KEPT_ROWS, KeptRows
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
 Images = UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]
 
 
-@jax.tree_util.register_dataclass
+@array_tree
 @dataclasses.dataclass(frozen=True)
 class EvaluatorState:
     """What is kept of the images so far: sums of features, and some features for the error bar.
@@ -70,7 +71,7 @@ def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
     return gathered.total_over(0)
 
 
-@jax.tree_util.register_dataclass
+@array_tree
 @dataclasses.dataclass(frozen=True)
 class OnDevice:
     """What turns images into a state: a pytree of the network's weights.

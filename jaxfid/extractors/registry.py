@@ -13,7 +13,12 @@ from jaxfid.extractors.named_function import load_function
 from jaxfid.extractors.precision import get_precision
 from jaxfid.extractors.torchvision import make_torchvision_network
 from jaxfid.extractors.weights import load_weights
-from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
+from jaxfid.preprocessing.protocol import (
+    DEFAULT_PROTOCOL,
+    INPUT_SIZE_PX,
+    PROTOCOLS,
+    Protocol,
+)
 
 Weights = str | Path
 
@@ -69,7 +74,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
             INCEPTION,
             _load_inception,
             {"2048": 2048, **FEATURE_WIDTHS},
-            protocols=tuple(PROTOCOLS),
+            protocols=tuple(n for n, p in PROTOCOLS.items() if p.size_px == INPUT_SIZE_PX),
         ),
         ExtractorSpec(
             "torchvision",
@@ -160,8 +165,12 @@ def _check_known(spec: ExtractorSpec, options: LoadOptions) -> None:
     protocol = options.protocol
     # A protocol of the user's own may be given to a network that takes any.
     is_own = bool(spec.protocols) and protocol is not None and protocol.name not in PROTOCOLS
-    if protocol is not None and protocol.name not in spec.protocols and not is_own:
+    if protocol is None or is_own or protocol.name in spec.protocols:
+        return
+    if not spec.protocols:
         raise _brings_its_own(spec.name, [f"protocol {protocol.name}"])
+    expected = ", ".join(spec.protocols)
+    raise InputError(f"protocol: {spec.name} takes {expected}, found {protocol.name!r}")
 
 
 def _call_named(name: str) -> Extractor:

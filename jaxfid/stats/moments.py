@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from jaxfid.errors import InputError
+from jaxfid.stats.array_tree import array_tree
 
 
-@jax.tree_util.register_dataclass
+@array_tree
 @dataclasses.dataclass(frozen=True)
 class Moments:
     """Float64 sums over the feature vectors seen so far; `a + b` is both sets together.
@@ -43,7 +44,7 @@ class Moments:
         """Returns the sums with one leading axis added up."""
         return _map(lambda a: a.sum(axis), self)
 
-    def mean(self) -> Float[np.ndarray, "d"]:
+    def mean(self) -> Float[np.ndarray, " d"]:
         """Returns the mean vector.
 
         Raises:
@@ -84,7 +85,7 @@ def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:
 
 
 def moments_of(
-    rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "*lead n"]
+    rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array | np.ndarray, "*lead n"]
 ) -> Moments:
     """Returns the moments of the rows where `mask` is True, over the last axis but one.
 
