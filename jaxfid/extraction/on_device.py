@@ -67,8 +67,16 @@ def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
       state: This device's.
       axis_name: The axis.
     """
-    gathered = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis_name), state)
-    return gathered.total_over(0)
+    rows = jax.tree.map(lambda leaf: _stack_over(leaf, axis_name), state.rows).total_over(0)
+    with jax.enable_x64(True):
+        return EvaluatorState(jax.lax.psum(state.moments, axis_name), rows, jnp.ones_like(state.parts))
+
+
+def _stack_over(leaf: Array, axis_name: str) -> Array:
+    """Returns every device's leaf, stacked; by a sum with zeros, which JAX knows to be equal on all devices."""
+    places = jnp.arange(jax.lax.psum(1, axis_name)) == jax.lax.axis_index(axis_name)
+    mine = jnp.where(places.reshape(-1, *[1] * leaf.ndim), leaf[None], jnp.zeros((), leaf.dtype))
+    return jax.lax.psum(mine, axis_name)
 
 
 @array_tree

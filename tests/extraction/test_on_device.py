@@ -217,7 +217,7 @@ def test_sums_on_the_host():
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 5), (8, 8)])
 def test_few_images_at_a_time(devices, batch_size):
     shapes = []
-    sums = make_on_device(make_extractor(shapes), "small")
+    sums = make_on_device(make_extractor(shapes), "small", num_rows=NUM_ROWS)
     sums.extract._batch_size = batch_size  # which a CPU would not follow
     mesh = local_mesh(devices)
     images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
@@ -229,7 +229,7 @@ def test_few_images_at_a_time(devices, batch_size):
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_nothing_compiles_twice(wrap):
     shapes = []
-    sums = make_on_device(make_extractor(shapes), "small")
+    sums = make_on_device(make_extractor(shapes), "small", num_rows=NUM_ROWS)
     step = wrap(add)
     state = sums.init()
     for _ in range(3):
