@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,6 +21,7 @@ from jaxtyping import Shaped
 from jaxfid.errors import InputError
 from jaxfid.storage.files import open_file, reading
 from jaxfid.storage.names import shorten
+from jaxfid.storage.streams import ByteReader
 
 MAX_INFLATION = 64
 """A deflated array may be this many times larger than it is packed; features shrink by less than 10."""
@@ -84,6 +85,15 @@ def read_npy_header(stream: SupportsRead, *, name: str, num_bytes: int) -> NpyHe
       InputError: It is no `.npy`, its header is no description of an array of numbers or text, or
         the array it describes is of another size than `num_bytes` leaves.
     """
+    fields, header_bytes = _read_fields(stream, name)
+    dtype = _make_dtype(fields["descr"], name)
+    header = NpyHeader(fields["shape"], dtype, fields["fortran_order"], header_bytes)
+    _check_size(header, name, num_bytes)
+    return header
+
+
+def _read_fields(stream: SupportsRead, name: str) -> tuple[dict[str, Any], int]:
+    """The three fields of a header, shape and order checked, and its length."""
     prefix = stream.read(8)
     length_format = _LENGTH_FORMATS.get(prefix[6:])
     if prefix[:6] != _MAGIC or length_format is None:
@@ -98,14 +108,11 @@ def read_npy_header(stream: SupportsRead, *, name: str, num_bytes: int) -> NpyHe
         raise InputError(
             f"{name}: expected a header of at most {_MAX_HEADER_BYTES} bytes, found {length}"
         )
-    header_bytes = len(prefix) + len(length_bytes) + length
-    header = NpyHeader(*_parse(stream.read(length), name), header_bytes)
-    _check_size(header, name, num_bytes)
-    return header
+    return _parse(stream.read(length), name), len(prefix) + len(length_bytes) + length
 
 
-def _parse(text: bytes, name: str) -> tuple[tuple[int, ...], np.dtype, bool]:
-    """Shape, type and order out of the Python literal that a header is."""
+def _parse(text: bytes, name: str) -> dict[str, Any]:
+    """The Python literal that a header is."""
     try:
         # The parser raises whatever nesting and odd tokens lead to, RecursionError and MemoryError
         # among them; it builds literals only and calls nothing.
@@ -114,10 +121,9 @@ def _parse(text: bytes, name: str) -> tuple[tuple[int, ...], np.dtype, bool]:
         raise InputError(f"{name}: expected a header of NumPy's, found {shorten(text)}") from error
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise InputError(f"{name}: expected a header of NumPy's, found {shorten(text)}")
-    shape, order = fields["shape"], fields["fortran_order"]
-    if not _is_shape(shape) or type(order) is not bool:
+    if not _is_shape(fields["shape"]) or type(fields["fortran_order"]) is not bool:
         raise InputError(f"{name}: expected a shape in the header, found {shorten(text)}")
-    return shape, _make_dtype(fields["descr"], name), order
+    return fields
 
 
 def _is_shape(shape: object) -> bool:
@@ -147,19 +153,39 @@ def _check_size(header: NpyHeader, name: str, num_bytes: int) -> None:
         )
 
 
+@contextmanager
+def open_npy(path: str | os.PathLike[str]) -> Iterator[tuple[ByteReader, NpyHeader | None]]:
+    """Opens an `.npy` file where its content starts.
+
+    The header is None where the array holds Python objects: what follows is a pickle then.
+
+    Raises:
+      InputError: There is none, or it is damaged.
+    """
+    name = os.fspath(path)
+    with open_file(path) as file, reading(path):
+        num_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        fields, _ = _read_fields(file, name)
+        if fields["descr"] in ("|O", "O"):
+            yield file, None
+            return
+        file.seek(0)
+        yield file, read_npy_header(file, name=name, num_bytes=num_bytes)
+
+
 def read_npy(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "..."]:
     """Returns the array of an `.npy` file, read-only.
 
     Raises:
       InputError: There is none, or it is damaged; an array of Python objects is never read.
     """
-    name = os.fspath(path)
-    with open_file(path) as file, reading(path):
-        num_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        header = read_npy_header(file, name=name, num_bytes=num_bytes)
-        data = file.read(header.num_bytes)
-    return _make_array(data, header, name)
+    with open_npy(path) as (file, header):
+        if header is None:
+            raise InputError(
+                f"{os.fspath(path)}: expected a plain array of numbers, found one of Python objects"
+            )
+        return _make_array(file.read(header.num_bytes), header, os.fspath(path))
 
 
 def _make_array(data: bytes, header: NpyHeader, name: str) -> np.ndarray:

@@ -77,8 +77,9 @@ def test_what_no_file_can_hold_is_refused_and_leaves_none(tmp_path, stats, messa
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"gone/stats.npz: .* No such file"):
-        save_stats(tmp_path / "gone" / "stats.npz", Stats(MEAN, COV))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/stats.npz: cannot be written"):
+        save_stats(tmp_path / "file" / "stats.npz", Stats(MEAN, COV))
 
 
 def test_only_statistics_are_statistics(tmp_path):
@@ -115,7 +116,7 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path, arrays, message):
 def test_pickles_inside_are_never_loaded(tmp_path):
     path = tmp_path / "stats.npz"
     np.savez(path, mu=np.array([print, None], object), sigma=COV)
-    with pytest.raises(InputError, match=r"expected an \.npz of plain arrays"):
+    with pytest.raises(InputError, match=r"mu: expected a plain array of numbers"):
         load_stats(path)
 
 
@@ -126,7 +127,7 @@ def test_a_forged_header_claims_no_memory(tmp_path):
         for name in ("mu", "sigma"):
             size = len(header).to_bytes(2, "little")
             archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + size + header)
-    with pytest.raises(InputError, match=r"mu: .* found shape \(1000000, 1000000\)"):
+    with pytest.raises(InputError, match=r"mu: .* of shape \(1000000, 1000000\) .*, found 0"):
         load_stats(path)
 
 
@@ -134,7 +135,7 @@ def test_a_single_array_is_no_statistics(tmp_path):
     path = tmp_path / "stats.npz"
     with path.open("wb") as file:
         np.save(file, COV)
-    with pytest.raises(InputError, match=r"found no whole zip archive"):
+    with pytest.raises(InputError, match=r"found no names"):
         load_stats(path)
     assert not is_stats_file(path)
 

@@ -10,6 +10,7 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.stats.files import is_stats_file, load_stats
+from jaxfid.storage import pickles
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(9, 3)).astype(np.float32)
@@ -88,7 +89,7 @@ def test_names_of_numpy_before_version_2_are_known(tmp_path):
         ({"mu": MEAN}, "expected mu and sigma, found mu alone"),
         ({"weights": COV}, "expected one of the pairs .*; found weights"),
         ([1], r"expected \[0\] and \[1\], found \[0\] alone"),
-        (7, "found none"),
+        (7, "found an unnamed value"),
         ({"mu": "text", "sigma": COV}, "mu: expected real numbers"),
         ({"mu": MEAN, "sigma": np.array([MEAN, None], object)}, "expected arrays of numbers"),
         ({"fid": {"mu": MEAN, "sigma": COV}, "num_images": 1}, "num_images: expected a number"),
@@ -117,7 +118,10 @@ class Call:
 def test_nothing_but_the_table_is_called(tmp_path, protocol):
     mark = tmp_path / "was_run"
     path = write(tmp_path, {"mu": Call(open, str(mark), "w"), "sigma": COV}, protocol)
-    with pytest.raises(InputError, match=r"the pickle asks for \w+\.open"):
+    with pytest.raises(
+        InputError,
+        match=r"stats\.pkl: .* the global \w+\.open, which .*\.npz",
+    ):
         load_stats(path)
     assert not mark.exists()
 
@@ -137,13 +141,13 @@ RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
         (b"\x80\x04text", "damaged"),
         (pickle.dumps({"mu": COV})[:-40], "damaged"),
         # A dotted name would reach the modules that ours imports.
-        (b"\x80\x04\x8c\x05numpy\x8c\x0adtype.char\x93.", "asks for numpy.dtype.char"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0adtype.char\x93.", "names the global numpy.dtype.char"),
         # BUILD with a pair sets attributes: here of the function that makes arrays.
-        (hand_written(RECONSTRUCT, b"N}U\x09_functionI7\ns\x86b"), "alter a function"),
-        (hand_written(RECONSTRUCT, b"}U\x09_functionI7\nsb"), "damaged"),
+        (hand_written(RECONSTRUCT, b"N}U\x09_functionI7\ns\x86b"), "sets the state of a Constructor"),
+        (hand_written(RECONSTRUCT, b"}U\x09_functionI7\nsb"), "sets the state of a Constructor"),
         # An extension code, a persistent id.
-        (hand_written(b"\x82\x07"), "damaged"),
-        (hand_written(b"U\x03abcQ"), "damaged"),
+        (hand_written(b"\x82\x07"), "opcode EXT1"),
+        (hand_written(b"U\x03abcQ"), "persistent objects"),
         # A dtype that is none, and a state that belongs to none.
         (hand_written(b"cnumpy\ndtype\n(U\x03f80tR"), "expected arrays of numbers"),
         (hand_written(b"cnumpy\ndtype\n(U\x02f8tR(I3\nU\x01?tb"), "byte order"),
@@ -174,9 +178,139 @@ def test_a_large_memo_index_claims_no_memory(tmp_path):
     assert peak_bytes < 2**24
 
 
-def test_parts_that_share_parts_cost_nothing(tmp_path):
+def test_parts_that_share_parts_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_ITEMS", 5000)
     tree = [0]
-    for _ in range(60):
-        tree = [tree, tree]  # 2**60 leaves to whoever walks it
-    with pytest.raises(InputError, match="expected one of the pairs"):
+    for _ in range(30):
+        tree = [tree, tree]  # 2**30 leaves to whoever walks it
+    with pytest.raises(InputError, match=r"stats\.pkl: expected a pickle of at most .* parts"):
         load_stats(write(tmp_path, {"a": tree}))
+
+
+def shared_pairs(start, count):
+    """A pair of pairs of pairs: each level is one entry of the memo, which it replaces."""
+    return start + b"q\x000" + b"".join(b"h\x00h\x00\x86q\x00" + b"0" for _ in range(count))
+
+
+def shared_lists(depth):
+    tree = [1.0, 1.0]
+    for _ in range(depth):
+        tree = [tree, tree]
+    return tree
+
+
+HOSTILE = {
+    "a key twenty thousand deep": b"\x80\x02})" + b"\x85" * 20_000 + b"K\x01s.",
+    "a key of shared pairs": b"\x80\x02})q\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s.",
+    "a key of pairs that are popped": b"\x80\x02}" + shared_pairs(b")", 60) + b"h\x00K\x01s.",
+    "a leaf of shared lists": pickle.dumps({"raw_mean": shared_lists(59), "raw_cov": [1.0]}, 4),
+    "a leaf of small shared lists": pickle.dumps({"mu": [[1.0] * 9] * 9, "sigma": [1.0]}, 4),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_trees_are_refused_at_once(tmp_path, monkeypatch, name):
+    # Fewer than outside: the tests check the types of each of these steps.
+    monkeypatch.setattr(pickles, "MAX_OPERATIONS", 5000)
+    monkeypatch.setattr(pickles, "MAX_ITEMS", 5000)
+    path = tmp_path / "stats.pkl"
+    path.write_bytes(HOSTILE[name])
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"stats\.pkl: "):
+        load_stats(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**27
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"cnumpy\ndtype\n)R",
+        b"cnumpy\ndtype\n(NtR",
+        b"cnumpy\ndtype\n(U\x02f8tRNb",
+        b"cnumpy\ndtype\n(U\x02f8tR(K\x03tb",
+        RECONSTRUCT + b"(tRNb",
+        RECONSTRUCT + b"(tR(K\x01K\x01K\x01K\x01K\x01tb",
+        RECONSTRUCT + b"(tR(K\x01(J\xff\xff\xff\xfftcnumpy\ndtype\n(U\x02f8tR\x89U\x00tb",
+        RECONSTRUCT + b"(tR(K\x01(NtcNumpy\ndtype\n(U\x02f8tR\x89U\x00tb",
+        b"cnumpy.core.multiarray\nscalar\n(NNtR",
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02f8tRU\x03abctR",
+        b"cnumpy.core.numeric\n_frombuffer\n(NNNNtR",
+        b"c_codecs\nencode\n(NNtR",
+        b"c_codecs\nencode\n(X\x03\x00\x00\x00\xe2\x82\xacU\x06latin1tR",
+        b"cdnnlib.util\nEasyDict\n(K\x01tR",
+    ],
+)
+def test_forged_arrays_are_refused(tmp_path, body):
+    path = tmp_path / "stats.pkl"
+    path.write_bytes(hand_written(b"}U\x02mu" + body + b"sU\x05sigmaNs"))
+    with pytest.raises(InputError, match=r"stats\.pkl: "):
+        load_stats(path)
+
+
+def test_a_file_of_python_2_is_read(tmp_path):
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(tR(K\x01(%s)cnumpy\ndtype\n(U\x02f8I0\nI1\ntR"
+    state = b"(I3\nU\x01<NNNI-1\nI-1\nI0\ntbI00\nU"
+
+    def of(values, shape):
+        data = np.asarray(values, "<f8").tobytes()
+        head = array.replace(b"(%s)", b"(" + b"".join(b"K" + bytes([n]) for n in shape) + b"t")
+        return head + state + bytes([len(data)]) + data + b"tb"
+
+    path = tmp_path / "stats.pkl"
+    path.write_bytes(hand_written(b"(" + of(MEAN, (3,)) + of(COV, (3, 3)) + b"t"))
+    check_loaded(path, None)
+
+
+def test_stylegan2_pytorch_has_mean_and_cov(tmp_path):
+    tree = {"mean": MEAN, "cov": COV, "size": 256, "path": "lmdb"}
+    check_loaded(write(tmp_path, tree), None)
+
+
+def edm2(**groups):
+    trees = {name: {"mu": MEAN + shift, "sigma": COV} for name, shift in groups.items()}
+    return {"num_images": 9, **trees}
+
+
+def test_one_of_several_statistics_is_chosen_by_name(tmp_path):
+    path = write(tmp_path, edm2(fd_dinov2=5, fid=0))
+    check_loaded(path, 9)  # of a file with `fid`, that is meant
+    check_loaded(f"{path}#fid", 9)
+    np.testing.assert_allclose(load_stats(f"{path}#fd_dinov2").mean, MEAN + 5, rtol=1e-7)
+    with pytest.raises(
+        InputError, match="expected statistics called 'fd_clip', found fd_dinov2, fid"
+    ):
+        load_stats(f"{path}#fd_clip")
+    with pytest.raises(InputError, match="called 'x', found one unnamed"):
+        load_stats(f"{write(tmp_path, (MEAN, COV))}#x")
+
+
+def test_a_bundle_of_files_asks_for_a_choice(tmp_path):
+    path = write(tmp_path, {f"{n}/stats.npz": {"mu": MEAN, "sigma": COV} for n in ("clip", "mae")})
+    with pytest.raises(
+        InputError, match=r"a choice of clip/stats\.npz, mae/stats\.npz: .*PATH#NAME"
+    ):
+        load_stats(path)
+    check_loaded(f"{path}#mae/stats.npz", None)
+    check_loaded(write(tmp_path, {"only.npz": {"mu": MEAN, "sigma": COV}}), None)
+
+
+def test_a_sharp_in_a_files_own_name_is_no_choice(tmp_path):
+    path = write(tmp_path, edm2(fid=0)).rename(tmp_path / "stats#1.pkl")
+    check_loaded(path, 9)
+    check_loaded(f"{path}#fid", 9)
+
+
+def test_a_pickle_is_known_by_its_content(tmp_path):
+    check_loaded(write(tmp_path, edm2(fid=0)).rename(tmp_path / "refstats"), 9)
+
+
+def test_a_dict_in_an_npy_is_read_without_running_it(tmp_path):
+    np.save(tmp_path / "dict.npy", {"mu": MEAN, "sigma": COV}, allow_pickle=True)
+    check_loaded(tmp_path / "dict.npy", None)
+    mark = tmp_path / "was_run"
+    np.save(tmp_path / "evil.npy", {"mu": Call(open, str(mark), "w")}, allow_pickle=True)
+    with pytest.raises(InputError, match=r"evil\.npy: the pickle names the global \w+\.open"):
+        load_stats(tmp_path / "evil.npy")
+    assert not mark.exists()

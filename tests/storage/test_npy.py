@@ -96,7 +96,7 @@ def test_a_header_that_python_2_wrote_is_read_without_a_warning(tmp_path):
         (npy_bytes(header_of(shape="(2.0,)")), "expected a shape"),
         (npy_bytes(header_of(shape="(" + "1," * 100 + ")")), "expected a shape"),
         (npy_bytes(header_of(order="1")), "expected a shape"),
-        (npy_bytes(header_of(descr="'|O'")), "plain array of numbers, found one of type"),
+        (npy_bytes(header_of(descr="'|O8'")), "plain array of numbers, found one of type"),
         (npy_bytes(header_of(descr="[('a', '<f8')]")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'<f8,<f8'")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'nonsense'")), "plain array of numbers"),
@@ -117,6 +117,15 @@ def test_what_is_no_array_is_refused_by_name(tmp_path, data, message):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", data)
     with pytest.raises(InputError, match=rf"a\.npz: x: .*{message}"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_an_array_of_objects_is_never_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}]))
+    np.savez(tmp_path / "a.npz", x=np.array([{}]))
+    with pytest.raises(InputError, match=r"a\.npy: .* numbers, found one of Python objects"):
+        read_npy(tmp_path / "a.npy")
+    with pytest.raises(InputError, match=r"a\.npz: x: .* numbers, found one of type"):
         read_npz(tmp_path / "a.npz")
 
 
