@@ -13,9 +13,9 @@ NUM_LOOKED_AT = 16
 def warn_of_range(source: ImageSource) -> list[str]:
     """Returns a warning where all values of a set's first images lie in a range that no picture has.
 
-    The values of pictures fill 0..255. Where samples were brought from another range by the wrong formula, sixteen
-    of them together do not: that is seen here, and cannot be seen in a score. Images that cannot be read
-    are passed over.
+    The values of pictures fill 0..255. Where samples were brought from another range by the wrong formula,
+    sixteen of them together do not: that is seen here, and cannot be seen in a score. Images that cannot
+    be read are passed over.
 
     Args:
       source: The set; its first 16 images are decoded once more, of a set that is drawn its first chunks

@@ -178,7 +178,8 @@ def _read_splits(spec: str, folder: epath.Path) -> tuple[str, Any]:
 
     text = read_file(folder / _DESCRIPTION, max_bytes=_MAX_DESCRIPTION_BYTES)
     try:
-        info = json_format.Parse(text, dataset_info_pb2.DatasetInfo(), ignore_unknown_fields=True)
+        empty = dataset_info_pb2.DatasetInfo()  # type: ignore[attr-defined]  # made at import
+        info = json_format.Parse(text, empty, ignore_unknown_fields=True)
         file_format = info.file_format or "tfrecord"
         template = naming.ShardedFileTemplate(
             dataset_name=info.name, data_dir=folder, filetype_suffix=file_format
@@ -263,4 +264,4 @@ def _open_records(spec: str, file_format: str, shards: Sequence[Shard]) -> Rando
     _require(spec, "array_record", "array_record")
     from array_record.python import array_record_data_source as array_record
 
-    return array_record.ArrayRecordDataSource(shards)
+    return array_record.ArrayRecordDataSource(shards)  # type: ignore[arg-type]  # reads these fields
