@@ -91,7 +91,7 @@ def draw_from(
         name=checkpoint.name,
         num_images=num_images,
         chunk_size=chunk_size,
-        stamp=f"{checkpoint.stamp()}, {noise}, sampler {sampler_identity}",
+        fingerprint=f"{checkpoint.stamp()}, {noise}, sampler {sampler_identity}",
         num_threads=len(replicas),
     )
     source.remarks = remarks

@@ -30,6 +30,10 @@ class ArraySource(ImageSource):
         return fingerprint_array(self._images[index], whole=whole)
 
 
+MAX_IMAGES = 50_000_000
+"""Images of the largest array: their keys take 3 GB."""
+
+
 @runtime_checkable
 class RandomAccess(Protocol):
     """What has a length and items by position, whether or not it calls itself a sequence."""
@@ -86,7 +90,7 @@ def as_image(item: object, name: str) -> UInt8[np.ndarray, "h w *c"]:
 
 def fingerprint_array(image: UInt8[np.ndarray, "h w *c"], *, whole: bool) -> str:
     """Returns the shape of an image in memory and a digest of some or all of its bytes."""
-    content = memoryview(np.ascontiguousarray(image)).cast("B")
+    content = np.ascontiguousarray(image).data.cast("B")
     sampled = sample_content(lambda o, n: content[o : o + n], len(content), whole=whole)
     return f"{image.shape} {sampled}"
 
@@ -105,6 +109,8 @@ def check_image_array(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Non
         wrong.append(f"shape {shape}{_shape_remedy(shape)}")
     if 0 in shape:
         wrong.append(f"no images, its shape is {shape}")
+    if shape and shape[0] > MAX_IMAGES:
+        wrong.append(f"more than {MAX_IMAGES:,} images")
     if wrong:
         expected = "expected uint8 images of shape (n, h, w, 3) or (n, h, w)"
         raise InputError(f"{name}: {expected}, found {'; '.join(wrong)}")

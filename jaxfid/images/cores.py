@@ -5,8 +5,8 @@ import os
 
 def count_usable_cores() -> int:
     """Returns the number of cores that this process may use; of the machine where a system cannot say."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
+    if count := getattr(os, "process_cpu_count", None):  # Python 3.13
+        return count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

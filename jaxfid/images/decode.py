@@ -106,7 +106,8 @@ def image_to_rgb(image: Image.Image, key: str) -> UInt8[np.ndarray, "h w 3"]:
 def _open(data: bytes, key: str) -> Image.Image:
     """What `Image.open` does, with our limit of pixels in place of Pillow's.
 
-    Pillow's is a variable of the whole process, and a warning, which programs turn into errors, from half of it.
+    Pillow's is a variable of the whole process, and half of it a warning, which some programs
+    turn into an error.
     """
     file = io.BytesIO(data)
     for factory, accepts in _readers():

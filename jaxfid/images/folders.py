@@ -84,7 +84,7 @@ class FileListSource(ListedSource):
             raise InputError(f"{name}: expected image files alone, found {name_some(self.others)}")
         self.keys = list(paths)
 
-    labels = None
+    labels = None  # type: ignore[assignment]  # paths from anywhere: their folders are no classes
 
     def read_content(self, key: str) -> bytes:
         """Returns a file's bytes."""

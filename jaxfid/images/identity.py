@@ -26,9 +26,11 @@ def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, A
     (of an archive: its own), where the file system has them. So a file that was written anew is another
     file, whatever is in it.
 
-    What cannot be seen without `strict`: bytes changed in place, outside of those looked at, by someone who set the
-    modification time back; items of a sequence or source of the user's own that are not among those looked
-    at. What cannot be seen at all: that a generator draws other images under the same name.
+    What cannot be seen without `strict`: bytes changed in place, outside of those looked at, by someone
+    who set the modification time back; bytes of an array in memory outside of those looked at; items of a
+    sequence or source of the user's own that are not among the few looked at. What cannot be seen at all:
+    that a generator draws other images under the same name. A source counts as what it was when it was first
+    looked at.
 
     Args:
       source: The set.
@@ -44,9 +46,9 @@ def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, A
 def identify_content(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
     """Returns what tells a set from another by its content alone, the same on every machine.
 
-    The number of images, and a digest of all keys and fingerprints: size and up to 4096 sampled bytes of each
-    image as it is kept, or the checksum that its format keeps. Of sources that say nothing of their images without
-    making them, the pixels of a few are looked at.
+    The number of images, and a digest of all keys and fingerprints: size and up to 4096 bytes of each image
+    as it is kept, spread over it, or the checksum that its format keeps. Of sources that say nothing of
+    their images without making them, the pixels of a few are looked at.
 
     Args:
       source: The set.

@@ -20,7 +20,7 @@ from jaxfid.images.formats import (
     recognise_format,
 )
 from jaxfid.images.interface import ImageSource, name_some
-from jaxfid.images.labels import find_labels, split_name
+from jaxfid.images.labels import DATASET_JSON, find_labels, split_name
 
 ALL_IMAGES = "*"
 """What `image_key` is for every image of every sample."""
@@ -66,14 +66,14 @@ class ListedSource(ImageSource):
         if not keys:
             raise InputError(f"{name}: {describe_no_images(names)}")
         self.keys = sorted(keys if image_key is None else _choose(keys, image_key, name))
-        self.others = _list_others(names, set(self.keys))
+        self.others = list_others(names, set(self.keys))
         views = _find_views(keys) if image_key is None else []
         if views and needs_choice:
             raise InputError(
                 f"{name}: expected one image in each sample, found several: {', '.join(views)}; choose "
                 f"with image_key={views[0]!r}, or image_key={ALL_IMAGES!r} for all"
             )
-        self.remarks = [*remarks, *_describe_views(views), *_describe_others(self.others)]
+        self.remarks = [*remarks, *_describe_views(views), *describe_others(self.others)]
         self._names = frozenset(names)
         self._refuse_disguised()
 
@@ -157,9 +157,10 @@ def _describe_views(views: Sequence[str]) -> list[str]:
     ]
 
 
-def _list_others(names: Iterable[str], chosen: Collection[str]) -> list[str]:
-    """Files that are not scored; of a hidden or service folder the folder alone, with a slash behind it."""
-    return sorted({_visible_part(name) for name in names if name not in chosen})
+def list_others(names: Iterable[str], chosen: Collection[str]) -> list[str]:
+    """Returns the names not chosen; of a hidden or service folder its name alone, with a slash behind it."""
+    left = {_visible_part(name) for name in names if name not in chosen}
+    return sorted(left - {DATASET_JSON})  # which is read for its labels
 
 
 def _visible_part(name: str) -> str:
@@ -170,7 +171,8 @@ def _visible_part(name: str) -> str:
     return name
 
 
-def _describe_others(others: Sequence[str]) -> list[str]:
+def describe_others(others: Sequence[str]) -> list[str]:
+    """Returns what to say of files that are not scored."""
     folders = [name for name in others if name.endswith("/")]
     files = [name for name in others if not name.endswith("/")]
     remarks = []

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from etils import epath
 
 from jaxfid.errors import InputError
 from jaxfid.images.array_files import ArrayFileSource
-from jaxfid.images.arrays import ArraySource, SequenceSource
+from jaxfid.images.arrays import ArraySource, RandomAccess, SequenceSource
 from jaxfid.images.folders import FileListSource, FolderSource, Listing, list_files
 from jaxfid.images.formats import has_image_extension, is_image_name
 from jaxfid.images.interface import ImageSource, name_some
 from jaxfid.images.joined import JoinedSource
+from jaxfid.images.listing import describe_others, list_others
 from jaxfid.images.spool import SpooledSource
 from jaxfid.images.tars import TarSource
 from jaxfid.images.tfds import SCHEME, open_tfds
@@ -72,10 +73,10 @@ def _open(images: Any, image_key: str | None) -> ImageSource:  # noqa: ANN401
         return _open_array(images)
     if isinstance(images, bytes | bytearray | Mapping):
         raise _unknown_kind(images)
-    if not (hasattr(images, "__getitem__") and isinstance(images, Sized)):
+    if not isinstance(images, RandomAccess):
         return _open_iterable(images)
     if len(images) and all(isinstance(item, str | os.PathLike) for item in _ends(images)):
-        return _open_paths([os.fspath(path) for path in images], image_key)
+        return _open_paths([os.fspath(images[i]) for i in range(len(images))], image_key)
     return SequenceSource(images, name=f"sequence of {len(images)} images")
 
 
@@ -133,9 +134,8 @@ def _join_array_files(
     paths: Mapping[str, epath.Path], name: str, listing: Listing | None = None
 ) -> ImageSource:
     sources = {key: ArrayFileSource(path, name=str(path)) for key, path in paths.items()}
-    others = sorted(set(listing.names) - set(paths)) if listing else ()
-    remarks = [f"{len(others)} other files not scored: {name_some(others)}"] if others else []
-    return JoinedSource(sources, name=name, others=others, remarks=remarks)
+    others = list_others(listing.names, paths) if listing else []
+    return JoinedSource(sources, name=name, others=others, remarks=describe_others(others))
 
 
 def _open_paths(given: Sequence[str], image_key: str | None) -> ImageSource:
@@ -187,6 +187,6 @@ def _open_array(images: Any) -> ImageSource:  # noqa: ANN401
     return ArraySource(array, name=f"array of shape {array.shape}")
 
 
-def _ends(images: Any) -> list[Any]:  # noqa: ANN401
+def _ends(images: RandomAccess) -> list[Any]:
     """The first and last item: a sequence may make its items on demand."""
     return [images[0], images[len(images) - 1]]

@@ -1,11 +1,10 @@
 """Images that come once, in order, from an iterable or a generator: kept in a temporary file."""
 
-import contextlib
 import tempfile
+import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from jaxtyping import UInt8
 from jaxfid.errors import InputError
 from jaxfid.images.arrays import as_image, check_image_array, in_three_channels, make_position_keys
 from jaxfid.images.interface import ImageSource
-from jaxfid.storage.random_access import FileReader
+from jaxfid.storage.files import writing
 
 
 class _Place(NamedTuple):
@@ -27,36 +26,31 @@ class _Place(NamedTuple):
         return int(np.prod(self.shape))
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
 class SpooledSource(ImageSource):
     """The images of an iterable, which is read to its end at once; keys are positions.
 
     Their pixels go to a file in the system's temporary folder (`TMPDIR`), as large as the arrays are, so
-    that memory does not grow with their number. The file goes with the process, however it ends; where a
-    system cannot remove an open file (Windows), with the source.
+    that memory does not grow with their number. The file goes with the source or the process, however
+    that ends.
     """
 
     def __init__(self, images: Iterable[Any], *, name: str) -> None:
-        """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, batches `(n, h, w, 3)`, or Pillow's images, of any sizes.
+        """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, batches of them, or Pillow's images, of any sizes.
 
         Raises:
           InputError: An item is no such array, or there is none; names the item.
         """
         self.name = name
         self._places: list[_Place] = []
-        with tempfile.NamedTemporaryFile(prefix="jaxfid-", delete=False) as file:
-            path = Path(file.name)
-            weakref.finalize(self, _remove, path)
-            self._reader = FileReader(path)
-            with contextlib.suppress(OSError):  # Windows: not while it is open
-                path.unlink()
-            for image in _single_images(images, name):
-                pixels = image.tobytes()
-                self._places.append(_Place(file.tell(), image.shape, zlib.crc32(pixels)))
-                file.write(pixels)
+        # It has no name, so that nothing stays behind however the process ends.
+        self._file = tempfile.TemporaryFile(prefix="jaxfid-")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._lock = threading.Lock()
+        for image in _single_images(images, name):
+            pixels = image.tobytes()
+            self._places.append(_Place(self._file.tell(), image.shape, zlib.crc32(pixels)))
+            with writing(tempfile.gettempdir()):  # a full disk
+                self._file.write(pixels)
         if not self._places:
             raise InputError(f"{name}: expected images, found none in it")
         self.keys = make_position_keys(len(self._places))
@@ -64,7 +58,9 @@ class SpooledSource(ImageSource):
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image at a position."""
         place = self._places[index]
-        pixels = self._reader.read_at(place.offset, place.num_bytes)
+        with self._lock:
+            self._file.seek(place.offset)
+            pixels = self._file.read(place.num_bytes)
         return in_three_channels(np.frombuffer(pixels, np.uint8).reshape(place.shape))
 
     def fingerprint(self, index: int, *, whole: bool = False) -> str:

@@ -101,7 +101,7 @@ def list_tar(path: epath.Path) -> list[TarMember]:
     """
     with open_file(path) as file:
         try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:") as archive:  # type: ignore[arg-type]
                 infos = list(archive)
                 end = archive.offset  # of the last member, sparse ones included
         except Exception as error:  # It raises whatever a corrupt header leads it to.

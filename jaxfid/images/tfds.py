@@ -1,22 +1,24 @@
 """Data sets that TensorFlow Datasets prepared on this machine, read without TensorFlow."""
 
 import functools
-import hashlib
 import importlib.util
+import json
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
 from jaxtyping import UInt8
 
 from jaxfid.errors import InputError
-from jaxfid.images.arrays import make_position_keys
+from jaxfid.images.arrays import RandomAccess, make_position_keys
 from jaxfid.images.decode import decode_image
-from jaxfid.images.interface import ImageSource, name_some
+from jaxfid.images.interface import ImageSource, digest_lines, name_some
 from jaxfid.images.tfrecord import Shard, TfRecords
+from jaxfid.storage.files import read_file, stat_file
+from jaxfid.storage.paths import as_path
 
 SCHEME = "tfds:"
 
@@ -24,6 +26,15 @@ _SPEC = re.compile(
     r"tfds:(?P<name>\w+)(/(?P<config>[^:/\[\]]+))?(:(?P<version>\d+\.\d+\.\d+))?/(?P<split>[^/]+)"
 )
 _DESCRIPTION = "dataset_info.json"
+_FEATURES = "features.json"
+_MAX_DESCRIPTION_BYTES = (
+    1 << 26
+)  # names of all classes and statistics of all splits: some MB at most
+# A description names the class of each feature, and TFDS imports whatever module that is in.
+_KNOWN_FEATURES = {
+    "image": "tensorflow_datasets.core.features.image_feature.Image",
+    "label": "tensorflow_datasets.core.features.class_label_feature.ClassLabel",
+}
 
 
 class TfdsSource(ImageSource):
@@ -32,11 +43,23 @@ class TfdsSource(ImageSource):
     The images are decoded by the same rules as files are, not by TensorFlow.
     """
 
-    def __init__(self, name: str, *, records: Sequence[bytes], features: Any, stamp: str) -> None:  # noqa: ANN401
-        """Takes a split's records, the features to be read of each, and what identifies their content."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        records: RandomAccess,
+        features: Any,  # noqa: ANN401
+        shards: Sequence[Shard],
+    ) -> None:
+        """Takes a split's records, the features to be read of each, and the files that they lie in."""
         self.name = name
         self.keys = make_position_keys(len(records))
-        self._records, self._features, self._stamp = records, features, stamp
+        self._records, self._features = records, features
+        files = [(shard, stat_file(shard.filename)) for shard in shards]
+        self._fingerprint = digest_lines(
+            f"{as_path(s.filename).name} {s.skip} {s.take} {f.num_bytes}" for s, f in files
+        )
+        self._version = digest_lines(f"{f.mtime_ns} {f.inode}" for _, f in files)
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
@@ -50,9 +73,15 @@ class TfdsSource(ImageSource):
         """Returns the decoded image of a record."""
         return decode_image(self._example(index)["image"], f"{self.name} record {index}")
 
-    def stamp(self, index: int) -> str:
-        """Returns what identifies the split's files, the same for every record."""
-        return self._stamp
+    def fingerprint(self, index: int, *, whole: bool = False) -> str:
+        """Returns what identifies the split's files, the same for every record; `whole` adds its image."""
+        if not whole:
+            return self._fingerprint
+        return f"{self._fingerprint} {super().fingerprint(index, whole=True)}"
+
+    def version(self, index: int) -> str:
+        """Returns the modification times and inodes of the split's files, the same for every record."""
+        return self._version
 
     def _example(self, index: int) -> dict[str, Any]:
         import tensorflow_datasets as tfds
@@ -83,16 +112,15 @@ def open_tfds(spec: str, *, data_dir: str | os.PathLike[str] | None = None) -> T
     parts = _SPEC.fullmatch(spec)
     if parts is None:
         raise InputError(f"{spec}: expected tfds:NAME[/CONFIG][:VERSION]/SPLIT")
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = as_path(os.path.expanduser(data_dir))  # noqa: PTH111
     folder = _find_version(spec, root, parts["name"], parts["config"], parts["version"])
     _require(spec, "tensorflow_datasets", "tensorflow-datasets")
-    import tensorflow_datasets as tfds
-
-    info = tfds.builder_from_directory(folder).info
-    shards = _find_shards(spec, info, parts["split"])
-    features = tfds.features.FeaturesDict(_choose_features(spec, info.features, tfds))
-    records = _open_records(spec, info.file_format.value, shards)
-    return TfdsSource(spec, records=records, features=features, stamp=_make_stamp(shards))
+    features = _make_features(spec, folder)
+    file_format, splits = _read_splits(spec, folder)
+    shards = _find_shards(spec, splits, parts["split"])
+    records = _open_records(spec, file_format, shards)
+    return TfdsSource(spec, records=records, features=features, shards=shards)
 
 
 def _require(spec: str, module: str, package: str) -> None:
@@ -101,19 +129,19 @@ def _require(spec: str, module: str, package: str) -> None:
 
 
 def _find_version(
-    spec: str, root: Path, name: str, config: str | None, version: str | None
-) -> Path:
+    spec: str, root: epath.Path, name: str, config: str | None, version: str | None
+) -> epath.Path:
     """The folder of the version asked for, or of the latest."""
     if not (root / name).is_dir():
-        here = name_some(sorted({path.name for path in root.glob("*/")} - {"downloads"}))
+        here = name_some(sorted({path.name for path in _list_folders(root)} - {"downloads"}))
         raise InputError(
             f"{spec}: expected the data set prepared in {root}, found {here or 'nothing there'}. Set "
             f"TFDS_DATA_DIR, or prepare it: {_make_remedy(name, root)}"
         )
-    above = root / name / (config or "")
-    found = {path.parent.name: path.parent for path in above.glob(f"*/{_DESCRIPTION}")}
+    above = root / name / config if config else root / name
+    found = _list_described(above)
     if not found:
-        configs = {path.parent.parent.name for path in above.glob(f"*/*/{_DESCRIPTION}")}
+        configs = {path.name for path in _list_folders(above) if _list_described(path)}
         remedy = f"; choose one of its configurations: {name_some(sorted(configs))}"
         raise InputError(f"{spec}: no version in {above}{remedy if configs else ''}")
     if version is not None and version not in found:
@@ -121,11 +149,20 @@ def _find_version(
     return found[version or max(found, key=_version_order)]
 
 
+def _list_folders(above: epath.Path) -> list[epath.Path]:
+    return [path for path in above.iterdir() if path.is_dir()] if above.is_dir() else []
+
+
+def _list_described(above: epath.Path) -> dict[str, epath.Path]:
+    """The versions in a folder, by their names."""
+    return {p.name: p for p in _list_folders(above) if (p / _DESCRIPTION).is_file()}
+
+
 def _version_order(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-def _make_remedy(name: str, root: Path) -> str:
+def _make_remedy(name: str, root: epath.Path) -> str:
     return (
         'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', data_dir='{root}', file_format='array_record')"
@@ -133,13 +170,32 @@ def _make_remedy(name: str, root: Path) -> str:
     )
 
 
-def _find_shards(spec: str, info: Any, split: str) -> list[Shard]:  # noqa: ANN401
+def _read_splits(spec: str, folder: epath.Path) -> tuple[str, Any]:
+    """The format of a data set's files and its splits, as its description has them."""
+    from google.protobuf import json_format
+    from tensorflow_datasets.core import naming, splits
+    from tensorflow_datasets.core.proto import dataset_info_pb2
+
+    text = read_file(folder / _DESCRIPTION, max_bytes=_MAX_DESCRIPTION_BYTES)
+    try:
+        empty = dataset_info_pb2.DatasetInfo()  # type: ignore[attr-defined]  # made at import
+        info = json_format.Parse(text, empty, ignore_unknown_fields=True)
+        file_format = info.file_format or "tfrecord"
+        template = naming.ShardedFileTemplate(
+            dataset_name=info.name, data_dir=folder, filetype_suffix=file_format
+        )
+        return file_format, splits.SplitDict.from_proto(info.splits, filename_template=template)
+    except Exception as error:  # It documents no error of its own.
+        raise InputError(f"{spec}: {folder / _DESCRIPTION} cannot be read: {error}") from error
+
+
+def _find_shards(spec: str, splits: Any, split: str) -> list[Shard]:  # noqa: ANN401
     """The runs of records that make up the split."""
     try:
-        instructions = info.splits[split].file_instructions
+        instructions = splits[split].file_instructions
     except Exception as error:  # It documents no error of its own.
         raise InputError(
-            f"{spec}: expected a split of {name_some(sorted(info.splits))}, or slices of them such as "
+            f"{spec}: expected a split of {name_some(sorted(splits))}, or slices of them such as "
             f"train[:50%]+test, found {split!r}"
         ) from error
     shards = [
@@ -147,23 +203,57 @@ def _find_shards(spec: str, info: Any, split: str) -> list[Shard]:  # noqa: ANN4
     ]
     if not shards:
         raise InputError(f"{spec}: expected images, found an empty slice")
-    if missing := [s.filename for s in shards if not Path(s.filename).is_file()]:
+    if missing := [s.filename for s in shards if not as_path(s.filename).is_file()]:
         raise InputError(f"{spec}: files of the data set are missing: {name_some(missing)}")
     return shards
 
 
-def _choose_features(spec: str, features: Any, tfds: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The image, and the class where there is one; reading no others costs nothing and fails nowhere."""
-    known = dict(features.items()) if hasattr(features, "items") else {}
-    image, label = known.get("image"), known.get("label")
-    if not isinstance(image, tfds.features.Image):
-        found = name_some(sorted(known)) or type(features).__name__
+def _make_features(spec: str, folder: epath.Path) -> Any:  # noqa: ANN401
+    """The image, and the class where there is one; no other feature of the description is looked at."""
+    import tensorflow_datasets as tfds
+
+    described = _read_features(spec, folder)
+    chosen = {
+        name: described[name]
+        for name, known in _KNOWN_FEATURES.items()
+        if _class_of(described.get(name)) == known
+    }
+    if "image" not in chosen:
+        found = name_some(sorted(described)) or "none"
         raise InputError(f"{spec}: expected a feature 'image' that is an image, found {found}")
-    labelled = isinstance(label, tfds.features.ClassLabel)
-    return {"image": image, "label": label} if labelled else {"image": image}
+    try:
+        features = {n: tfds.features.FeatureConnector.from_json(f) for n, f in chosen.items()}
+        for name, feature in features.items():
+            feature.load_metadata(folder, feature_name=name)
+        return tfds.features.FeaturesDict(features)
+    except Exception as error:  # It documents no error of its own.
+        raise InputError(f"{spec}: {folder / _FEATURES} cannot be read: {error}") from error
 
 
-def _open_records(spec: str, file_format: str, shards: Sequence[Shard]) -> Sequence[bytes]:
+def _read_features(spec: str, folder: epath.Path) -> Mapping[str, Any]:
+    """What the description says of each feature; older versions of TFDS put it elsewhere."""
+    text = read_file(folder / _FEATURES, max_bytes=_MAX_DESCRIPTION_BYTES)
+    try:
+        features = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{spec}: {folder / _FEATURES} is no JSON: {error}") from error
+    for key in ("featuresDict", "content", "features"):
+        if isinstance(features, Mapping) and key in features:
+            features = features[key]
+    return features if isinstance(features, Mapping) else {}
+
+
+def _class_of(feature: Any) -> str | None:  # noqa: ANN401
+    if not isinstance(feature, Mapping):
+        return None
+    # Whichever of them TFDS looks at, it finds the one that is known.
+    names = {
+        feature[key] for key in ("type", "pythonClassName", "python_class_name") if key in feature
+    }
+    return names.pop() if len(names) == 1 else None
+
+
+def _open_records(spec: str, file_format: str, shards: Sequence[Shard]) -> RandomAccess:
     if file_format == "tfrecord":
         return TfRecords(shards)
     if file_format != "array_record":
@@ -174,13 +264,4 @@ def _open_records(spec: str, file_format: str, shards: Sequence[Shard]) -> Seque
     _require(spec, "array_record", "array_record")
     from array_record.python import array_record_data_source as array_record
 
-    return array_record.ArrayRecordDataSource(shards)
-
-
-def _make_stamp(shards: Sequence[Shard]) -> str:
-    """A digest of what can be known of the shards without reading them, wherever they lie."""
-    paths = [Path(shard.filename) for shard in shards]
-    listing = [
-        (p.name, s.skip, s.take, p.stat().st_size) for p, s in zip(paths, shards, strict=True)
-    ]
-    return hashlib.sha256(repr(listing).encode()).hexdigest()
+    return array_record.ArrayRecordDataSource(shards)  # type: ignore[arg-type]  # reads these fields

@@ -5,14 +5,16 @@ import itertools
 import struct
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from jaxfid.errors import InputError
+from jaxfid.images.crc32c import crc32c, unmask_crc
+from jaxfid.storage.paths import as_path
 from jaxfid.storage.random_access import FileReader
 
 _HEADER = struct.Struct("<QI")  # Length of the record, checksum of the length.
-_FOOTER_BYTES = 4  # Checksum of the record.
+_FOOTER = struct.Struct("<I")  # Checksum of the record.
+_LENGTH_BYTES = 8
 
 
 class Shard(NamedTuple):
@@ -31,12 +33,12 @@ class Shard(NamedTuple):
     examples_in_shard: int
 
 
-class TfRecords(Sequence[bytes]):
+class TfRecords:
     """The records of some shards, one after another, each read on its own and from any thread.
 
     TFRecord has no index: a file's is made when the first of its records is read, from the lengths that
-    stand before the records. Checksums are not verified; a file cut off, or with another number of
-    records than described, is found.
+    stand before the records. Checksums are compared, of lengths then and of records as they are read; a
+    file cut off, or with another number of records than described, is found.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -49,7 +51,7 @@ class TfRecords(Sequence[bytes]):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, index: int) -> bytes:  # type: ignore[override]
+    def __getitem__(self, index: int) -> bytes:
         number = bisect.bisect_right(self._ends, index)
         shard = self._shards[number]
         first = self._ends[number] - shard.take
@@ -67,7 +69,7 @@ class _IndexedFile:
     """A TFRecord file whose records' places are known."""
 
     def __init__(self, shard: Shard) -> None:
-        self._reader = FileReader(Path(shard.filename))
+        self._reader = FileReader(as_path(shard.filename))
         self._places = _find_records(self._reader)
         if len(self._places) != shard.examples_in_shard:
             raise InputError(
@@ -76,16 +78,28 @@ class _IndexedFile:
             )
 
     def read_record(self, position: int) -> bytes:
-        return self._reader.read_at(*self._places[position])
+        offset, length = self._places[position]
+        data = self._reader.read_at(offset, length + _FOOTER.size)
+        record = data[:length]
+        if unmask_crc(*_FOOTER.unpack_from(data, length)) != crc32c(record):
+            raise InputError(
+                f"{self._reader.path}: corrupt, the checksum of record {position} does not fit"
+            )
+        return record
 
 
 def _find_records(reader: FileReader) -> list[tuple[int, int]]:
     """Offset and length of every record."""
     places, offset = [], 0
     while offset < reader.num_bytes:
-        length, _ = _HEADER.unpack(reader.read_at(offset, _HEADER.size))
+        header = reader.read_at(offset, _HEADER.size)
+        length, masked = _HEADER.unpack(header)
+        if unmask_crc(masked) != crc32c(header[:_LENGTH_BYTES]):
+            raise InputError(
+                f"{reader.path}: corrupt, the checksum of a record's length does not fit, at byte {offset}"
+            )
         places.append((offset + _HEADER.size, length))
-        offset += _HEADER.size + length + _FOOTER_BYTES
+        offset += _HEADER.size + length + _FOOTER.size
     if offset > reader.num_bytes:
         raise InputError(f"{reader.path}: expected a whole TFRecord file, found one cut off")
     return places

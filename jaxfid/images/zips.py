@@ -1,5 +1,6 @@
 """Image files in a zip archive, read where they lie."""
 
+import os
 import struct
 import typing
 import zipfile
@@ -16,8 +17,11 @@ from jaxfid.images.interface import name_some
 from jaxfid.images.listing import ListedSource
 from jaxfid.storage.files import open_file
 from jaxfid.storage.random_access import FileReader
+from jaxfid.storage.streams import ByteReader
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+_END_BYTES = 22  # of the last record, before its comment
+_UNCOUNTED = 0xFFFF  # its number of members where 16 bits do not hold it
 _PACKED_HEAD_BYTES = 1024  # enough to inflate the first bytes, behind the tables of a block
 
 
@@ -79,11 +83,16 @@ def list_zip(path: epath.Path) -> list[ZipMember]:
     """
     with open_file(path) as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                infos = [i for i in archive.infolist() if not i.filename.endswith("/")]
+            with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]  # it reads alone
+                infos = archive.infolist()
+                declared = _count_entries(file, len(archive.comment))
         except Exception as error:  # It raises whatever a corrupt listing leads it to.
             raise InputError(f"{path}: expected a zip file, found it corrupt: {error}") from error
-        num_bytes = file.seek(0, 2)
+        num_bytes = file.seek(0, os.SEEK_END)
+    if declared not in (_UNCOUNTED, len(infos) & 0xFFFF):  # some writers drop the higher bits
+        found = f"{declared} members, found {len(infos)}"
+        raise InputError(f"{path}: corrupt zip: its end says that there are {found}")
+    infos = [info for info in infos if not info.filename.endswith("/")]
     _check_zip(path, infos, num_bytes)
     return [
         ZipMember(
@@ -92,6 +101,13 @@ def list_zip(path: epath.Path) -> list[ZipMember]:
         )
         for info in infos
     ]
+
+
+def _count_entries(file: ByteReader, comment_bytes: int) -> int:
+    """What the end of an archive says of its number of members, which zipfile does not look at."""
+    end = file.seek(-_END_BYTES - comment_bytes, os.SEEK_END)
+    file.seek(end + 10)
+    return int.from_bytes(file.read(2), "little")
 
 
 def _check_zip(path: epath.Path, infos: Sequence[zipfile.ZipInfo], num_bytes: int) -> None:

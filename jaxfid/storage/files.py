@@ -131,11 +131,12 @@ def list_objects(folder: RemotePath) -> dict[str, FileStat]:
 def _object_stat(info: Mapping[str, object]) -> FileStat:
     """Size and time; each place has a name of its own for the time."""
     times = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "created"))
-    time = next((t for t in times if isinstance(t, datetime.datetime)), None)
+    times = (t.timestamp() if isinstance(t, datetime.datetime) else t for t in times)
+    time = next((t for t in times if isinstance(t, int | float)), None)
     num_bytes = info.get("size")
     if info.get("type") == "directory" or not isinstance(num_bytes, int):
         raise InputError(f"{info.get('name')}: expected a file, found a folder or a stream")
-    return FileStat(num_bytes, None if time is None else int(time.timestamp() * 1e6) * 1000, None)
+    return FileStat(num_bytes, None if time is None else int(time * 1e6) * 1000, None)
 
 
 def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
@@ -145,8 +146,10 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
       InputError: The file is larger than `max_bytes`, or cannot be read.
     """
     with open_file(path) as file, reading(path):
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        is_larger = file.seek(0, os.SEEK_END) > max_bytes  # found before it is allocated
+        file.seek(0)
+        data = b"" if is_larger else file.read(max_bytes + 1)  # it may grow meanwhile
+    if is_larger or len(data) > max_bytes:
         raise InputError(
             f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, "
             "found more"

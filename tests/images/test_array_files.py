@@ -9,7 +9,7 @@ import pytest
 from jaxfid.errors import InputError
 from jaxfid.images.sources import open_source
 from jaxfid.storage import random_access
-from tests.images.files import make_images, write_zip
+from tests.images.files import make_images, read_all, write_zip
 
 IMAGES = make_images(12)
 
@@ -146,6 +146,73 @@ def test_compressed_npz_with_a_changed_byte(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"x\.npz: corrupt"):
         open_source(path).read(11)
+
+
+def test_stored_npz_with_a_changed_bit_is_refused_whatever_is_read_of_it(tmp_path):
+    path = save(tmp_path, "npz", IMAGES)
+    data = bytearray(path.read_bytes())
+    data[data.index(IMAGES[7].tobytes()) + 9] ^= 1
+    path.write_bytes(data)
+    for index in (0, 7):
+        with pytest.raises(InputError, match=r"x\.npz: corrupt, its checksum does not fit"):
+            open_source(path).read(index)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.arange(12), [str(i) for i in range(12)]),
+        (np.arange(12, dtype=np.uint8) % 2, ["0", "1"] * 6),
+        (np.arange(11), None),
+        (np.linspace(0, 1, 12), None),
+        (np.arange(24).reshape(12, 2), None),
+    ],
+)
+def test_second_array_is_classes_where_it_has_an_integer_for_each_image(tmp_path, labels, expected):
+    np.savez(tmp_path / "x.npz", IMAGES, labels)
+    assert open_source(tmp_path / "x.npz").labels == expected
+
+
+def test_only_the_pair_that_adm_writes_holds_classes(tmp_path):
+    np.savez(tmp_path / "x.npz", IMAGES, y=np.arange(12))
+    assert open_source(tmp_path / "x.npz").labels is None
+
+
+SHAPES = ["(1000000000000, 8, 8, 3)", "(-2, -8, 8, 3)", "(" * 300, "(12,) * 9", str((1,) * 100)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_header_that_cannot_be_is_refused_at_once(tmp_path, suffix, shape):
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(384)
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(data)
+    if suffix == "npz":
+        write_zip(path, {"arr_0.npy": data}, zipfile.ZIP_STORED)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"x\.{suffix}: expected"):
+        open_source(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz compressed"])
+def test_damage_anywhere_is_found_or_only_in_pixels_without_a_checksum(tmp_path, kind):
+    path = save(tmp_path, kind, IMAGES)
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for position in rng.choice(len(data), 60, replace=False):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            images = read_all(open_source(path))
+        except InputError as error:
+            assert "x.np" in str(error)
+        else:
+            different = sum((a != b).sum() for a, b in zip(images, IMAGES, strict=True))
+            assert different <= (1 if kind == "npy" else 0)
 
 
 def test_digest_of_npz_changes_with_pixels(tmp_path):

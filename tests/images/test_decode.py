@@ -152,7 +152,7 @@ def test_floats_and_32_bit_integers_are_refused(array, found):
 
 def test_float_tiff_is_not_called_corrupt():
     data = encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
-    with pytest.raises(InputError, match="^photo.tif: expected pixels of at most 16 bits, found"):
+    with pytest.raises(InputError, match=r"^photo\.tif: expected pixels of at most 16 bits, found"):
         decode_image(data, "photo.tif")
 
 
@@ -220,7 +220,7 @@ def test_more_pixels_than_the_limit_are_refused_before_they_are_unpacked(monkeyp
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("was unpacked"))
     monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "407")
     with pytest.raises(
-        InputError, match="x: .* at most 407 pixels, found 408; .*_MAX_IMAGE_PIXELS"
+        InputError, match=r"x: .* at most 407 pixels, found 408; .*_MAX_IMAGE_PIXELS"
     ):
         decode_image(data, "x")
 
@@ -233,7 +233,7 @@ def test_limit_of_pixels_can_be_raised(monkeypatch):
     monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "408")
     assert decode_image(data, "x").shape == (24, 17, 3)
     monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "many")
-    with pytest.raises(InputError, match="JAXFID_MAX_IMAGE_PIXELS: .* found 'many'"):
+    with pytest.raises(InputError, match=r"JAXFID_MAX_IMAGE_PIXELS: .* found 'many'"):
         decode_image(data, "x")
 
 

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import sys
+import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,3 +130,155 @@ def test_corrupt_file_is_named_with_its_path(tmp_path):
     source.read(0)
     with pytest.raises(InputError, match=f"^{root}/b/c.png: expected a whole image"):
         source.read(1)
+
+
+def test_doubling_links_are_followed_once_per_folder(tmp_path):
+    # Each of 26 folders has two links to the next: 2**25 paths lead to the image in the last.
+    for number in range(26):
+        folder = tmp_path / f"store/{number:02d}"
+        folder.mkdir(parents=True)
+        for name in ("a", "b") if number < 25 else ():
+            (folder / name).symlink_to(f"../{number + 1:02d}")
+    write_folder(tmp_path / "store/25", make_files(["x.png"]))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/first").symlink_to(tmp_path / "store/00")
+    source = open_source(tmp_path / "root")
+    assert source.keys == [f"first/{'a/' * 25}x.png"]
+    assert source.remarks[0].startswith("25 links to what is listed already not followed")
+
+
+@pytest.mark.parametrize("listed", [scandir, scandir_backwards])
+def test_no_image_is_counted_twice_whatever_the_order_of_the_listing(tmp_path, monkeypatch, listed):
+    write_folder(tmp_path, make_files(["z/1.png", "z/2.png"]))
+    (tmp_path / "a").symlink_to(tmp_path / "z")
+    (tmp_path / "b.png").symlink_to(tmp_path / "z/1.png")
+    outside = write_folder(tmp_path.parent / f"{tmp_path.name}-outside", make_files(["3.png"]))
+    (tmp_path / "c.png").symlink_to(outside / "3.png")
+    (tmp_path / "d.png").symlink_to(outside / "3.png")
+    monkeypatch.setattr(os, "scandir", listed)
+    source = open_source(tmp_path)
+    assert source.keys == ["c.png", "z/1.png", "z/2.png"]
+    assert source.remarks == ["3 links to what is listed already not followed: a/, b.png, d.png"]
+
+
+def test_hard_links_and_copies_are_images_of_their_own(tmp_path):
+    write_folder(tmp_path, make_files(["a.png"]))
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    assert open_source(tmp_path).keys == ["a.png", "b.png"]
+
+
+@contextlib.contextmanager
+def deep_folders(root, name, depth):
+    """Folders within folders, made and removed one by one: pathlib and shutil recurse."""
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        for _ in range(depth):
+            os.mkdir(name)  # noqa: PTH102
+            os.chdir(name)
+        yield
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir(name)  # noqa: PTH106
+    finally:
+        os.chdir(before)
+
+
+def test_folders_may_be_deeper_than_pythons_stack(tmp_path):
+    depth = sum(1 for _ in traceback.walk_stack(None)) + 150
+    limit = sys.getrecursionlimit()
+    with deep_folders(tmp_path, "d", 2 * depth):
+        sys.setrecursionlimit(depth)
+        Path("a.png").write_bytes(make_files(["a.png"])["a.png"])
+        (key,) = open_source(tmp_path).keys
+        sys.setrecursionlimit(limit)
+        Path("a.png").unlink()
+    assert key == "d/" * (2 * depth) + "a.png"
+
+
+def test_folders_deeper_than_a_path_can_name_are_an_error(tmp_path):
+    with (
+        deep_folders(tmp_path, "d" * 250, 20),
+        pytest.raises(InputError, match="cannot be listed: File name too long"),
+    ):
+        open_source(tmp_path)
+
+
+def test_name_that_is_no_unicode(tmp_path):
+    name = b"\xff.png".decode("utf-8", "surrogateescape")
+    source = open_source(write_folder(tmp_path, make_files([name])))
+    np.testing.assert_array_equal(source.read(0), make_images(1)[0])
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match="empty file"):
+        source.read(0)
+
+
+def test_pipes_and_devices_are_errors_and_no_hang(tmp_path):
+    write_folder(tmp_path, make_files(["a.png"]))
+    os.mkfifo(tmp_path / "b.png")
+    os.mkfifo(tmp_path / "no image")
+    (tmp_path / "c.png").symlink_to("/dev/zero")
+    source = open_source(tmp_path)
+    assert source.others == ["no image"]
+    for index in (1, 2):
+        with pytest.raises(InputError, match=r"[bc]\.png: expected a file, found a device, pipe"):
+            source.read(index)
+        with pytest.raises(InputError, match=r"[bc]\.png: expected a file, found a device, pipe"):
+            source.fingerprint(index)
+
+
+def test_file_larger_than_any_image_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    with pytest.raises(InputError, match=r"a\.png: expected at most 1073741824 bytes"):
+        open_source(tmp_path).read(0)
+
+
+def test_service_folders_are_left_out_and_said_so(tmp_path):
+    left_out = [
+        "@eaDir/a.png",
+        "$RECYCLE.BIN/old.png",
+        "b/Thumbs/@eaDir/c/d.png",
+        ".thumbnails/e.png",
+    ]
+    left_out += ["System Volume Information/f.png", "lost+found/g.png", ".ipynb_checkpoints/h.png"]
+    source = open_source(write_folder(tmp_path, make_files(["a.png", "b/c.png", *left_out])))
+    assert source.keys == ["a.png", "b/c.png"]
+    assert source.remarks[0].startswith("7 folders left out with all in it: $RECYCLE.BIN/, .ipynb_")
+    assert "b/Thumbs/@eaDir/" in source.others
+
+
+def test_files_that_are_not_scored_are_named(tmp_path):
+    others = dict.fromkeys(["c.heic", "d.jxl", "e.npy", "notes.txt", "b/readme"], b"x")
+    source = open_source(write_folder(tmp_path, make_files(["a.png"]) | others))
+    assert source.others == ["b/readme", "c.heic", "d.jxl", "e.npy", "notes.txt"]
+    assert source.remarks == ["5 other files not scored: b/readme, c.heic, d.jxl, e.npy, notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["002", "003.png.1", "004.JPG_large", "a/b.bak", "x.txt"])
+def test_image_under_another_name_is_an_error(tmp_path, name):
+    write_folder(tmp_path, make_files(["000.png", name]))
+    with pytest.raises(
+        InputError, match=f"images to be named as such, .* content {name} .PNG.; give"
+    ):
+        open_source(tmp_path)
+
+
+def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
+    keys = ["000.left.png", "000.right.png", "001.left.png", "001.right.png"]
+    write_folder(tmp_path, make_files(keys))
+    assert open_source(tmp_path).keys == keys
+    assert "(left.png, right.png): all are scored" in open_source(tmp_path).remarks[0]
+    source = open_source(tmp_path, image_key="left.png")
+    assert source.keys == ["000.left.png", "001.left.png"]
+    assert source.others == ["000.right.png", "001.right.png"]
+    assert open_source(tmp_path, image_key="*").remarks == []
+
+
+def test_labels_of_a_folder_of_stylegans_are_those_of_its_json(tmp_path):
+    files = make_files(["00000/img0.png", "00000/img1.png"])
+    content = b'{"labels": [["00000/img0.png", 4], ["00000/img1.png", 2]]}'
+    assert open_source(write_folder(tmp_path, files | {"dataset.json": content})).labels == [
+        "4",
+        "2",
+    ]

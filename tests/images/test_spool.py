@@ -67,19 +67,33 @@ def test_file_has_no_name_that_could_stay_after_a_kill(spool_folder):
     assert not list(spool_folder.iterdir())
 
 
-def test_file_goes_with_the_source_where_open_files_keep_their_names(spool_folder, monkeypatch):
-    unlink = Path.unlink
+def test_full_disk_is_an_error_that_names_the_folder(spool_folder, monkeypatch):
+    class FullDisk:
+        def tell(self):
+            return 0
 
-    def refuse(path, missing_ok=False):
-        raise PermissionError(13, "in use", str(path))
+        def write(self, data):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "unlink", refuse)
+        def close(self):
+            pass
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FullDisk())
+    with pytest.raises(InputError, match=f"{spool_folder}: cannot be written: No space left"):
+        open_source(draw)
+
+
+def test_file_is_closed_with_the_source(monkeypatch):
+    files = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(
+        tempfile, "TemporaryFile", lambda **kwargs: (files.append(make(**kwargs)), files[0])[1]
+    )
     source = open_source(draw)
-    assert len(list(spool_folder.iterdir())) == 1
-    monkeypatch.setattr(Path, "unlink", unlink)
+    assert not files[0].closed
     del source
     gc.collect()
-    assert not list(spool_folder.iterdir())
+    assert files[0].closed
 
 
 def test_images_of_pillows_are_images():

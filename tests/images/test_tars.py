@@ -110,3 +110,148 @@ def test_archive_that_shrinks_after_opening(tmp_path):
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(InputError, match=r"x\.tar: cut off, ends before byte"):
         source.read(2)
+
+
+def test_tar_cut_anywhere_is_an_error(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png", "b.png", "c.png"]))
+    data = path.read_bytes()
+    used = max(i for i, byte in enumerate(data) if byte) // 512 * 512 + 512
+    for length in range(0, used + 1024, 256):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"x\.tar: "):
+            open_source(path)
+    path.write_bytes(data[: used + 1024])  # both blocks of the end are there, only padding is not
+    assert len(open_source(path)) == 3
+
+
+def test_what_follows_the_end_of_a_tar_is_not_dropped(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png", "b.png"]))
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(
+        InputError, match=r"x\.tar: expected one tar file, found more .* b\.png; join"
+    ):
+        open_source(path)
+
+
+def test_tar_entry_of_negative_size(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png"]))
+    data = bytearray(path.read_bytes())
+    data[124:136] = b"\xff" * 11 + b"\x00"  # base 256, as GNU writes what octal digits cannot hold
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.tar: "):
+        open_source(path)
+
+
+def test_damage_anywhere_is_found_or_in_the_bytes_of_a_file(tmp_path):
+    data = write_tar(tmp_path / "x.tar", make_files(["a.png", "b.png"])).read_bytes()[:5120]
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(data), 80, replace=False):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << rng.integers(8)
+        (tmp_path / "x.tar").write_bytes(damaged)
+        try:
+            source = open_source(tmp_path / "x.tar")
+            read_all(source)
+        except InputError as error:
+            assert "x.tar" in str(error)
+        else:  # a field that says nothing of the images, or padding behind their bytes
+            assert len(source) == 2
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), ValueError("odd"), IndexError("range")])
+def test_whatever_the_listing_raises_is_an_error_of_the_file(tmp_path, monkeypatch, error):
+    def fail(_):
+        raise error
+
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png"]))
+    monkeypatch.setattr(tarfile.TarFile, "next", fail)
+    with pytest.raises(InputError, match=rf"x\.tar: expected a whole, uncompressed tar .* {error}"):
+        open_source(path)
+
+
+VIEWS = ["0.left.png", "0.right.png", "1.left.png", "1.right.png"]
+
+
+def test_samples_of_several_images_ask_for_a_choice(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(VIEWS))
+    with pytest.raises(
+        InputError, match=r"found several: left\.png, right\.png; choose .*='left\.png'"
+    ):
+        open_source(path)
+    source = open_source(path, image_key="right.png")
+    assert source.keys == ["0.right.png", "1.right.png"]
+    assert source.others == ["0.left.png", "1.left.png"]
+    np.testing.assert_array_equal(source.read(1), make_images(4)[3])
+    assert open_source(path, image_key="*").keys == VIEWS
+    with pytest.raises(
+        InputError, match=r"image_key: expected one of left\.png, .* found depth\.png"
+    ):
+        open_source(path, image_key="depth.png")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["0.jpg", "0.mask.png"], ["a/0.png", "a/0.depth.tiff"], ["0.png", "0.seg.png", "1.png"]],
+)
+def test_masks_and_depths_are_not_scored_unasked(tmp_path, keys):
+    with pytest.raises(InputError, match="expected one image in each sample, found several"):
+        open_source(write_tar(tmp_path / "x.tar", dict.fromkeys(keys, b"")))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["clip.0001.png", "clip.0002.png", "clip.0003.png"],
+        ["at_0.5_1.png", "at_0.5_2.png"],
+        ["a/0.png", "b/0.png"],
+        ["v1.2.final.png", "v1.3.final.png"],
+    ],
+)
+def test_names_with_dots_are_images_of_their_own(tmp_path, keys):
+    files = make_files(keys)
+    assert open_source(write_tar(tmp_path / "x.tar", files)).keys == keys
+
+
+def test_labels_are_those_of_cls_members(tmp_path):
+    files = make_files(["a/0.png", "a/1.png"]) | {"a/0.cls": b"7\n", "a/1.cls": b"3"}
+    source = open_source(write_tar(tmp_path / "x.tar", files))
+    assert source.labels == ["7", "3"]
+    assert source.others == ["a/0.cls", "a/1.cls"]
+
+
+def test_labels_are_those_of_json_members(tmp_path):
+    texts = {"0.json": b'{"label": 7, "caption": "a"}', "1.json": b'{"label": "cat"}'}
+    source = open_source(write_tar(tmp_path / "x.tar", make_files(["0.png", "1.png"]) | texts))
+    assert source.labels == ["7", "cat"]
+    captions = {"0.json": b'{"caption": "a"}', "1.json": b'{"caption": "b"}'}
+    source = open_source(write_tar(tmp_path / "y.tar", make_files(["0.png", "1.png"]) | captions))
+    assert source.labels is None
+
+
+def test_labels_of_several_shards(tmp_path):
+    for number in (0, 1):
+        files = make_files(["0.png", "1.png"]) | {"0.cls": b"%d" % number, "1.cls": b"9"}
+        write_tar(tmp_path / f"{number}.tar", files)
+    assert open_source(tmp_path).labels == ["0", "9", "1", "9"]
+
+
+def test_class_that_is_none_is_named(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["0.png"]) | {"0.cls": b"\xff"})
+    with pytest.raises(InputError, match=r"0\.cls: expected the number or name of a class"):
+        _ = open_source(path).labels
+
+
+def test_images_under_other_names_are_an_error(tmp_path):
+    files = make_files(["a.png", "b.png.1"])
+    with pytest.raises(InputError, match=r"named as such, found .* b\.png\.1 \(PNG\)"):
+        open_source(write_tar(tmp_path / "x.tar", files))
+
+
+def test_many_other_files_are_counted_by_kind(tmp_path):
+    texts = {f"{i:03d}.txt": b"" for i in range(12)} | {"x": b""}
+    source = open_source(write_tar(tmp_path / "x.tar", make_files(["a.png"]) | texts))
+    assert source.remarks == [
+        "13 other files not scored: 12 .txt (000.txt), 1 without extension (x)"
+    ]

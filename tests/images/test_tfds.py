@@ -1,15 +1,20 @@
 """Data sets of TensorFlow Datasets, in an environment that has no TensorFlow."""
 
 import importlib.util
+import json
 import shutil
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from tensorboardX.crc32c import crc32c as reference_crc32c
+from tensorboardX.record_writer import masked_crc32c
 
 from jaxfid.errors import InputError
 from jaxfid.images.batches import Batches
+from jaxfid.images.crc32c import crc32c, unmask_crc
 from jaxfid.images.sources import open_source
 from jaxfid.images.tfds import open_tfds
 from tests.images.files import encode_png, make_images
@@ -186,12 +191,92 @@ def test_tfrecord_that_is_no_example_names_the_record(prepared, tmp_path):
     folder = convert_to_tfrecord(shutil.copytree(prepared / "pets/1.0.0", tmp_path / "pets/1.0.0"))
     (path,) = folder.glob("pets-test*")
     data = bytearray(path.read_bytes())
+    length = int.from_bytes(data[:8], "little")
     data[12:40] = b"\xff" * 28
+    data[12 + length : 16 + length] = mask_crc(crc32c(bytes(data[12 : 12 + length])))
     path.write_bytes(data)
     source = open_tfds("tfds:pets/test", data_dir=tmp_path)
     np.testing.assert_array_equal(source.read(1), IMAGES[1])
     with pytest.raises(InputError, match="tfds:pets/test: record 0 cannot be read"):
         source.read(0)
+
+
+def mask_crc(crc):
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    ("position", "found"),
+    [
+        (3, "checksum of a record's length does not fit, at byte 0"),
+        (100, "checksum of record 0 does not fit"),
+    ],
+)
+def test_tfrecord_with_a_changed_bit_is_refused(prepared, tmp_path, position, found):
+    folder = convert_to_tfrecord(shutil.copytree(prepared / "pets/1.0.0", tmp_path / "pets/1.0.0"))
+    (path,) = folder.glob("pets-test*")
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=f"pets-test.*: corrupt, the {found}"):
+        open_tfds("tfds:pets/test", data_dir=tmp_path).read(0)
+
+
+def test_module_that_a_description_names_is_not_imported(prepared, tmp_path, monkeypatch):
+    folder = shutil.copytree(prepared / "pets/1.0.0", tmp_path / "pets/1.0.0")
+    (tmp_path / "hostile_features.py").write_text("raise SystemExit('was imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    described = json.loads((folder / "features.json").read_text())
+    features = described["featuresDict"]["features"]
+    features["boxes"] = {"pythonClassName": "hostile_features.Boxes"}
+    described["pythonClassName"] = "hostile_features.Dict"
+    (folder / "features.json").write_text(json.dumps(described))
+    np.testing.assert_array_equal(open_tfds("tfds:pets/test", data_dir=tmp_path).read(1), IMAGES[1])
+    features["label"]["pythonClassName"] = "hostile_features.Label"
+    (folder / "features.json").write_text(json.dumps(described))
+    assert open_tfds("tfds:pets/test", data_dir=tmp_path).labels is None
+    for key in ("type", "pythonClassName", "python_class_name"):
+        features["image"][key] = "hostile_features.Image"
+        (folder / "features.json").write_text(json.dumps(described))
+        with pytest.raises(InputError, match="expected a feature 'image' that is an image"):
+            open_tfds("tfds:pets/test", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"[]", b"\xff", b'{"splits": 3}'])
+def test_damaged_description_is_named(prepared, tmp_path, name, content):
+    folder = shutil.copytree(prepared / "pets/1.0.0", tmp_path / "pets/1.0.0")
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"^tfds:pets/test: "):
+        open_tfds("tfds:pets/test", data_dir=tmp_path)
+
+
+def test_description_of_the_older_kind(prepared, tmp_path):
+    folder = shutil.copytree(prepared / "pets/1.0.0", tmp_path / "pets/1.0.0")
+    core = "tensorflow_datasets.core.features"
+    image = {
+        "encoding_format": "png",
+        "shape": [None, None, 3],
+        "dtype": "uint8",
+        "use_colormap": False,
+    }
+    content = {
+        "image": {"type": f"{core}.image_feature.Image", "content": image},
+        "label": {"type": f"{core}.class_label_feature.ClassLabel", "content": {"num_classes": 2}},
+    }
+    described = {"type": f"{core}.features_dict.FeaturesDict", "content": content}
+    (folder / "features.json").write_text(json.dumps(described))
+    source = open_tfds("tfds:pets/test", data_dir=tmp_path)
+    assert source.labels == ["cat", "dog", "cat", "dog"]
+    np.testing.assert_array_equal(source.read(1), IMAGES[1])
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 63, 64, 65, 127, 4097, 100_000])
+def test_crc32c_is_that_of_another_library(length):
+    data = np.random.default_rng(length).bytes(length)
+    assert crc32c(data) == reference_crc32c(data)
+    assert struct.pack("<I", masked_crc32c(data)) == mask_crc(crc32c(data))
+    assert unmask_crc(masked_crc32c(data)) == crc32c(data)
 
 
 def test_tfrecord_cut_off_or_of_another_length(prepared, tmp_path):

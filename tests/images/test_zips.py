@@ -1,6 +1,10 @@
 """Zip files as sources: order, what is left out, and every way to be corrupt."""
 
+import json
+import struct
+import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -86,3 +90,158 @@ def test_zip_with_a_path_twice(tmp_path):
         archive.writestr("a.png", b"")
     with pytest.raises(InputError, match=r"x\.zip: .*found twice a\.png"):
         open_source(path)
+
+
+def write_lying_zip(path, *, num_bytes, packed=None, name=b"x.png", crc=0, offset=0):
+    """A zip of one deflated member whose listing says what is given; a zip64 one where it must be."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = deflater.compress(bytes(1 << 24)) + deflater.flush()
+    packed = len(body) if packed is None else packed
+    local = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 33, 0, len(body), 0, len(name), 0)
+    local += name + body
+    fields = [min(n, 0xFFFFFFFF) for n in (packed, num_bytes, offset)]
+    large = [n for n in (num_bytes, packed, offset) if n >= 0xFFFFFFFF]
+    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+    head = (
+        20,
+        20,
+        0,
+        8,
+        0,
+        33,
+        crc,
+        fields[0],
+        fields[1],
+        len(name),
+        len(extra),
+        0,
+        0,
+        0,
+        0,
+        fields[2],
+    )
+    central = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", *head) + name + extra
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(central), len(local), 0)
+    path.write_bytes(local + central + end)
+    return path
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1000])
+def test_member_that_inflates_to_more_than_it_says_is_not_inflated(tmp_path, num_bytes):
+    source = open_source(write_lying_zip(tmp_path / "x.zip", num_bytes=num_bytes))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"x\.zip/x\.png: corrupt, its checksum does not fit"):
+        source.read(0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # it would be 16 MB
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ({"num_bytes": 1 << 31}, "x.png: expected at most 1073741824 bytes .* found 2147483648"),
+        ({"num_bytes": 9, "packed": 1 << 20}, "corrupt zip, not within it: x.png"),
+        ({"num_bytes": 1 << 60, "packed": 1 << 60}, "corrupt zip, not within it: x.png"),
+        ({"num_bytes": 9, "offset": 1 << 60}, "corrupt zip, not within it: x.png"),
+        ({"num_bytes": 9, "name": b""}, "corrupt zip, 1 of its members have no name"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_before_anything_is_allocated(tmp_path, sizes, found):
+    path = write_lying_zip(tmp_path / "x.zip", **sizes)
+    with pytest.raises(InputError, match=r"x\.zip.*" + found):
+        open_source(path).read(0)
+
+
+def test_zip_packed_by_lzma(tmp_path):
+    path = write_zip(tmp_path / "x.zip", make_files(KEYS), zipfile.ZIP_LZMA)
+    with pytest.raises(InputError, match="another compression in a-b/0"):
+        open_source(path)
+
+
+def test_damage_anywhere_is_found_or_harmless(tmp_path):
+    data = write_zip(tmp_path / "x.zip", make_files(["a.png", "b.png"])).read_bytes()
+    rng, images = np.random.default_rng(0), make_images(2)
+    for position in rng.choice(len(data), 80, replace=False):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << rng.integers(8)
+        (tmp_path / "x.zip").write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(read_all(open_source(tmp_path / "x.zip")), images)
+        except InputError as error:
+            assert "x.zip" in str(error)
+
+
+def test_what_is_not_scored_is_named(tmp_path):
+    others = {"a/notes.txt": b"x", "c.heic": b"x", "__MACOSX/._b.png": b"x", ".git/d.png": b"x"}
+    source = open_source(write_zip(tmp_path / "x.zip", make_files(KEYS) | others))
+    assert source.others == [".git/", "__MACOSX/", "a/notes.txt", "c.heic"]
+    assert source.remarks == [
+        "2 folders left out with all in it: .git/, __MACOSX/",
+        "2 other files not scored: a/notes.txt, c.heic",
+    ]
+    assert source.take([0]).others == source.others
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_images_under_other_names_are_an_error(tmp_path, method):
+    files = make_files(["a.png", "b.PNG_large", "c"])
+    with pytest.raises(
+        InputError, match=r"named as such, found .* b\.PNG_large \(PNG\), c \(PNG\)"
+    ):
+        open_source(write_zip(tmp_path / "x.zip", files, method))
+
+
+STORED = ["00000/img00000000.png", "00000/img00000001.png", "00001/img00000002.png"]
+
+
+def write_dataset_zip(path, content):
+    return write_zip(path, make_files(STORED) | {"dataset.json": content})
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([2, 0, 2], ["2", "0", "2"]),
+        ([[0, 0, 1], [1, 0, 0], [0, 1, 0]], ["2", "0", "1"]),
+        ([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], ["1", "0", "1"]),
+        (None, None),
+    ],
+)
+def test_labels_of_a_zip_of_stylegans_are_those_of_its_json(tmp_path, labels, expected):
+    pairs = labels and [[key, label] for key, label in zip(STORED, labels, strict=True)]
+    path = write_dataset_zip(tmp_path / "x.zip", json.dumps({"labels": pairs}).encode())
+    source = open_source(path)
+    assert source.labels == expected
+    assert source.others == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"{", "expected JSON"),
+        (b"[" * 100_000, "expected JSON"),
+        (b'{"labels": [["00000/img00000000.png", 1]]}', "found none of 00000/img00000001.png"),
+        (b'{"labels": [1, 2, 3]}', "pairs of a file's name and its class"),
+        (b'{"labels": [["00000/img00000000.png", [0.5, 0.5]]]}', "not one 1 among zeros"),
+    ],
+)
+def test_labels_that_are_none_are_an_error_when_they_are_asked_for(tmp_path, content, found):
+    source = open_source(write_dataset_zip(tmp_path / "x.zip", content))
+    assert len(source) == 3
+    with pytest.raises(InputError, match=r"dataset\.json: .*" + found):
+        _ = source.labels
+
+
+def test_json_of_another_tool_leaves_the_folders_as_labels(tmp_path):
+    source = open_source(write_dataset_zip(tmp_path / "x.zip", b'{"info": {}}'))
+    assert source.labels == ["00000", "00000", "00001"]
+
+
+def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
+    keys = ["0.left.png", "0.right.png", "1.left.png", "1.right.png"]
+    path = write_zip(tmp_path / "x.zip", make_files(keys))
+    source = open_source(path)
+    assert source.keys == keys
+    assert "(left.png, right.png): all are scored" in source.remarks[0]
+    assert open_source(path, image_key="right.png").keys == ["0.right.png", "1.right.png"]
