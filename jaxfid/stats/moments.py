@@ -26,7 +26,7 @@ class Moments:
       outer: Sum of `outer(x, x)`. `ddof` is chosen when a covariance is read.
     """
 
-    count: Float[Array | np.ndarray, "*lead"]
+    count: Float[Array | np.ndarray | np.number, "*lead"]
     total: Float[Array | np.ndarray, "*lead d"]
     outer: Float[Array | np.ndarray, "*lead d d"]
 
@@ -43,7 +43,7 @@ class Moments:
         """Returns the sums with one leading axis added up."""
         return _map(lambda a: a.sum(axis), self)
 
-    def mean(self) -> Float[np.ndarray, "d"]:
+    def mean(self) -> Float[np.ndarray, " d"]:
         """Returns the mean vector.
 
         Raises:
@@ -84,7 +84,7 @@ def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:
 
 
 def moments_of(
-    rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array, "*lead n"]
+    rows: Float[Array | np.ndarray, "*lead n d"], mask: Bool[Array | np.ndarray, "*lead n"]
 ) -> Moments:
     """Returns the moments of the rows where `mask` is True, over the last axis but one.
 
