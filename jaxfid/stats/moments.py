@@ -27,7 +27,7 @@ class Moments:
       outer: Sum of `outer(x, x)`. `ddof` is chosen when a covariance is read.
     """
 
-    count: Float[Array | np.ndarray, "*lead"]
+    count: Float[Array | np.ndarray | np.number, "*lead"]
     total: Float[Array | np.ndarray, "*lead d"]
     outer: Float[Array | np.ndarray, "*lead d d"]
 

@@ -1,47 +1,46 @@
-"""The Frechet distance as an objective: its value and its gradient in the features of a batch.
+"""The Frechet distance as an objective: its value, and its gradient in the features of a batch.
 
-With the centred features themselves as factor (see `frechet.py`) the one part that is not smooth is a
-sum of singular values. Its gradient is `U V^T`, which is finite everywhere: where singular values
-coincide it does not depend on the choice of their vectors, and where they vanish those vectors are left
-out, which gives the smallest of the subgradients. A square root of a covariance, or of its eigenvalues,
-has an infinite slope there, and every batch of fewer images than features has such eigenvalues.
+The centred features of a batch are a factor of its covariance (see `solve`). The one part of the distance
+that is not smooth is then a sum of singular values, and its gradient `U V^T` is finite everywhere. Where
+singular values coincide, it does not depend on the choice of their vectors. Where they vanish, the
+vectors are left out, which gives the smallest of the subgradients. The square root of a covariance has an
+infinite slope there, and every batch of fewer images than features has such a covariance.
 """
-
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from jaxfid.errors import InputError
 from jaxfid.metrics.frechet.factor import GaussianFactor
 
 
 def frechet_objective(
-    features: Float[Array, "n d"],
+    features: Shaped[Array | np.ndarray, "..."],
     reference: GaussianFactor,
     *,
-    dtype: Literal["float64", "float32"] = "float64",
+    dtype: str = "float64",
 ) -> Float[Array, ""]:
     """Returns the squared Frechet distance of features from a reference, differentiable in them.
 
-    The value of `frechet_distance_from_features`, with ddof 1, for use inside `jax.grad` and `jax.jit`, x64
-    enabled or not; value and gradient come back in the type of the features. First derivatives alone.
+    It is the value of `frechet_distance_from_features`, with ddof 1, for use inside `jax.grad` and
+    `jax.jit`, with x64 enabled or not. Value and gradient have the type of the features. There are first
+    derivatives only.
 
-    A few images have a far larger distance than many of the same kind, whose covariance they cannot
-    have: it can be lowered, but its value means little.
+    A few images have a far larger distance than many of the same kind, because their covariance has few
+    dimensions. The distance of a batch can be lowered, but the number itself means little.
 
     Args:
-      features: Of a batch, at least 2.
-      reference: From `prepare_reference`; taken as constant.
-      dtype: In which the solve is done. "float32" is for devices without float64: on pool3 features of
+      features: Of shape `(n, d)`, floating, of a batch of at least 2.
+      reference: From `prepare_reference`; a constant.
+      dtype: What the solve computes in. "float32" is for devices without float64: on pool3 features of
         photographs it moved values by 1e-8 of the traces, gradients by 1e-7 of themselves, and by 4e-6
         where the batch was nearly the reference.
 
     Raises:
-      InputError: Wrong or unequal shapes, or no floating point.
+      InputError: Wrong or unequal shapes, not floating, or another `dtype`.
 
     Source of the gradient: Watson, Characterization of the subdifferential of some matrix norms, 1992.
     """
@@ -54,7 +53,7 @@ def frechet_objective(
         raise InputError(f"dtype: expected float64 or float32, found {dtype!r}")
     with jax.enable_x64(True):
         mean, factor = (jnp.asarray(array, dtype) for array in (reference.mean, reference.factor))
-    return _objective(features, mean, factor)
+    return _objective(jnp.asarray(features), mean, factor)
 
 
 @jax.custom_vjp
@@ -64,7 +63,7 @@ def _objective(features: Array, mean: Array, factor: Array) -> Array:
 
 
 def _objective_forward(features: Array, mean: Array, factor: Array) -> tuple[Array, Array]:
-    # The gradient is computed here and not on the way back, which JAX would walk without float64.
+    # The gradient is computed here, because JAX runs the backward pass without float64.
     with jax.enable_x64(True):
         value, gradient = _jit_distance_and_gradient(features, mean, factor)
         return value.astype(features.dtype), gradient
@@ -79,8 +78,9 @@ _objective.defvjp(_objective_forward, _objective_backward)
 
 def _distance(features: Array, mean: Array, factor: Array) -> Array:
     features = features.astype(mean.dtype)
-    centred = (features - features.mean(0)).T / np.sqrt(len(features) - 1)
-    shift = jnp.sum(jnp.square(mean - features.mean(0)))
+    centre = features.mean(0, keepdims=True)
+    centred = (features - centre).T / np.sqrt(len(features) - 1)
+    shift = jnp.sum(jnp.square(mean - centre[0]))
     traces = jnp.sum(jnp.square(factor)) + jnp.sum(jnp.square(centred))
     cross = jnp.matmul(factor.T, centred, precision=lax.Precision.HIGHEST)
     return shift + traces - 2 * nuclear_norm(cross)
@@ -98,9 +98,9 @@ def nuclear_norm(matrix: Float[Array, "m n"]) -> Float[Array, ""]:
 
 def _nuclear_norm_forward(matrix: Array) -> tuple[Array, Array]:
     left, values, right = lax.linalg.svd(matrix, full_matrices=False)
-    # What is below this is rounding, and its vectors are any.
+    # Below this a singular value is rounding, and its vectors are arbitrary.
     kept = values > values[0] * max(matrix.shape) * jnp.finfo(matrix.dtype).eps
-    gradient = jnp.matmul(left * kept, right, precision=lax.Precision.HIGHEST)
+    gradient = jnp.matmul(left * kept[None], right, precision=lax.Precision.HIGHEST)
     return jnp.sum(values), gradient
 
 

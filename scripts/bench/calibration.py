@@ -1,0 +1,272 @@
+"""Whether the error bars of a Frechet distance are what they say: simulated, with the shipped code.
+
+Each row draws many sets from one population and compares the standard error that each set gives with the
+spread of the distances over all sets, which is the truth. The ratio of the two should be 1; the number
+behind +- is how far the ratio of a single set is from the mean. The true spread is itself known to
+`1 / sqrt(2 * sets)`. Of sets larger than 5,000 rows those are kept that the product keeps.
+
+    .venv/bin/python scripts/bench/calibration.py
+
+Prints Markdown tables. About 10 minutes at the defaults on two cores.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from jaxfid.metrics.frechet.distance import prepare_reference
+from jaxfid.metrics.frechet.factor import GaussianFactor
+from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
+from jaxfid.metrics.frechet.influence import influence_stderr, paired_difference
+from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
+from jaxfid.stats.kept_rows import kept_indices
+
+RATIOS = (2.5, 5, 10, 25, 100)
+"""Images per feature."""
+REFERENCE_ROWS = 20_000
+CLASSES = 10
+
+Rng = np.random.Generator
+Rows = Float64[np.ndarray, "n d"]
+Labels = Int64[np.ndarray, " n"]
+Draw = Callable[[Rng, Labels], Rows]
+Row = dict[str, str | float | int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """Features of a spectrum that decays as a network's does, of one kind of noise.
+
+    Attributes:
+      noise: From a generator and a shape to noise of variance near 1.
+      mixing: Noise times this is a feature vector.
+      centres: What is added for each class.
+    """
+
+    noise: Callable[[Rng, tuple[int, int]], Rows]
+    mixing: Float64[np.ndarray, "d d"]
+    centres: Float64[np.ndarray, "classes d"]
+
+    def draw(self, rng: Rng, labels: Labels) -> Rows:
+        """Returns one vector for each label."""
+        return self.place(self.noise(rng, (len(labels), len(self.mixing))), labels)
+
+    def place(self, noise: Rows, labels: Labels) -> Rows:
+        """Returns the vectors that are made of this noise."""
+        return noise @ self.mixing + self.centres[labels]
+
+    def another(self, rng: Rng, *, by: float) -> "Population":
+        """Returns a population nearby: a model of this one, off in every direction."""
+        change = np.eye(len(self.mixing)) + by * rng.normal(size=self.mixing.shape) / 8
+        shift = by * rng.normal(size=self.centres.shape[1]) @ self.mixing / 2
+        return dataclasses.replace(
+            self, mixing=self.mixing @ change, centres=self.centres @ change + shift
+        )
+
+
+def _gaussian(rng: Rng, shape: tuple[int, int]) -> Rows:
+    return rng.normal(size=shape)
+
+
+def _heavy(rng: Rng, shape: tuple[int, int]) -> Rows:
+    """Laplace: tails as those of ReLU features, kurtosis 6."""
+    return rng.laplace(size=shape) / np.sqrt(2)
+
+
+NOISE = {"Gaussian": _gaussian, "heavy-tailed": _heavy, "mixture": _gaussian}
+
+
+def make_population(kind: str, width: int) -> Population:
+    """Returns the population of reference images of one kind."""
+    rng = np.random.default_rng(width)
+    scales = (1 + np.arange(width)) ** -0.5
+    mixing = rng.normal(size=(width, width)) * scales[:, None]
+    spread = 1.5 if kind == "mixture" else 0.0
+    centres = spread * rng.normal(size=(CLASSES, width)) @ mixing
+    return Population(NOISE[kind], mixing, centres)
+
+
+def draw_labels(rng: Rng, count: int) -> Labels:
+    """Returns classes at random, as a sampler without class balance draws them."""
+    return rng.integers(0, CLASSES, count)
+
+
+def balanced_labels(rng: Rng, count: int) -> Labels:
+    """Returns classes that take turns."""
+    return np.arange(count) % CLASSES
+
+
+def fit(rows: Rows) -> GaussianFactor:
+    """Returns the rows' Gaussian as a reference."""
+    return prepare_reference(rows.mean(axis=0), np.cov(rows.T))
+
+
+def solve(reference: GaussianFactor, rows: Rows) -> FrechetSolution:
+    """Returns the rows' distance from the reference."""
+    return solve_frechet(reference, rows.mean(axis=0), np.cov(rows.T))
+
+
+def summarise(values: list[float], stderrs: list[float]) -> Row:
+    """Returns how the standard errors compare with the spread of the values."""
+    spread = float(np.std(values, ddof=1))
+    return {
+        "true spread": f"{spread:.3g}",
+        "ratio": f"{np.mean(stderrs) / spread:.2f} +- {np.std(stderrs) / spread:.2f}",
+    }
+
+
+class Study:
+    """One population of references and one of generated images near it."""
+
+    def __init__(self, kind: str, options: argparse.Namespace, *, by: float = 1.0) -> None:
+        self.kind, self.width, self.sets = kind, options.width, options.sets
+        self.rng = np.random.default_rng([options.seed, *kind.encode(), int(10 * by)])
+        self.truth = make_population(kind, self.width)
+        self.model = self.truth.another(self.rng, by=by)
+        labels = draw_labels(self.rng, REFERENCE_ROWS)
+        self.reference = fit(self.truth.draw(self.rng, labels))
+
+    def generated(self, ratio: float) -> Row:
+        """Returns the row of plain error bars."""
+        values, stderrs = [], []
+        count = int(ratio * self.width)
+        for _ in range(self.sets):
+            rows = self.model.draw(self.rng, draw_labels(self.rng, count))
+            solution = solve(self.reference, rows)
+            kept = rows[kept_indices(count)]
+            values.append(solution.value)
+            stderrs.append(influence_stderr(solution.influence(kept), count))
+        return {"features": self.kind, "N/d": ratio, **summarise(values, stderrs)}
+
+    def of_reference(self, ratio: float) -> Row:
+        """Returns the row of the reference's own error, with the generated set held fixed."""
+        generated = self.model.draw(self.rng, draw_labels(self.rng, REFERENCE_ROWS))
+        values, stderrs = [], []
+        count = int(ratio * self.width)
+        for _ in range(self.sets):
+            rows = self.truth.draw(self.rng, draw_labels(self.rng, count))
+            solution = solve(fit(rows), generated)
+            kept = rows[kept_indices(count)]
+            values.append(solution.value)
+            stderrs.append(influence_stderr(solution.reference_influence(kept), count))
+        return {"features": self.kind, "N/d": ratio, **summarise(values, stderrs)}
+
+    def balanced(self, ratio: float) -> Row:
+        """Returns the row of class-balanced sets, with and without their labels."""
+        values, with_labels, without = [], [], []
+        count = int(ratio * self.width)
+        labels, kept = balanced_labels(self.rng, count), kept_indices(count)
+        for _ in range(self.sets):
+            rows = self.model.draw(self.rng, labels)
+            solution = solve(self.reference, rows)
+            influence = solution.influence(rows[kept])
+            values.append(solution.value)
+            with_labels.append(influence_stderr(influence, count, labels=labels[kept]))
+            without.append(influence_stderr(influence, count))
+        plain = summarise(values, without)["ratio"]
+        return {"N/d": ratio, **summarise(values, with_labels), "ratio without labels": plain}
+
+    def infinity(self, ratio: float, least_share: float) -> Row:
+        """Returns the row of the distance extrapolated from this share of the images to all."""
+        values, stderrs = [], []
+        count = int(ratio * self.width)
+        for _ in range(self.sets):
+            rows = self.model.draw(self.rng, draw_labels(self.rng, count))
+            found = frechet_distance_infinity(
+                self.reference, rows, least_images=int(least_share * count)
+            )
+            values.append(found.value)
+            stderrs.append(found.stderr)
+        first = f"{least_share:.0%} of N"
+        return {
+            "features": self.kind, "N/d": ratio, "first point": first, **summarise(values, stderrs)
+        }  # fmt: skip
+
+    def paired(self, ratio: float, correlation: float, by: float) -> Row:
+        """Returns the row of two models' difference, their noise correlated."""
+        count = int(ratio * self.width)
+        other = self.model.another(self.rng, by=by)
+        kept = kept_indices(count)
+        found = []
+        for _ in range(3 * self.sets):
+            labels = draw_labels(self.rng, count)
+            shape = (count, self.width)
+            noise, fresh = (self.truth.noise(self.rng, shape) for _ in range(2))
+            mixed = correlation * noise + np.sqrt(1 - correlation**2) * fresh
+            a, b = self.model.place(noise, labels), other.place(mixed, labels)
+            solved = [(solve(self.reference, rows), rows[kept]) for rows in (a, b)]
+            (value_a, f_a), (value_b, f_b) = ((s.value, s.influence(rows)) for s, rows in solved)
+            found.append(paired_difference(value_a, f_a, value_b, f_b, count))
+        values, stderrs = [d.value for d in found], [d.stderr for d in found]
+        truth = np.mean(values)
+        covered = np.mean([abs(d.value - truth) <= 2 * d.stderr for d in found])
+        return {
+            "features": self.kind,
+            "N/d": ratio,
+            "noise correlation": correlation,
+            "difference": f"{truth:.3g}",
+            **summarise(values, stderrs),
+            "coverage": f"{covered:.1%}",
+            "power": f"{np.mean([d.conclusive for d in found]):.0%}",
+        }
+
+
+def print_markdown(title: str, rows: list[Row]) -> None:
+    """Prints rows of the same columns as a Markdown table."""
+    heads = list(rows[0])
+    print(f"\n**{title}**\n")
+    print(f"| {' | '.join(heads)} |")
+    print(f"|{'---|' * len(heads)}")
+    for row in rows:
+        print(f"| {' | '.join(str(row[head]) for head in heads)} |")
+    print(flush=True)
+
+
+def make_tables(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
+    """Returns what makes the rows of each table."""
+
+    def each(by: float = 1.0) -> list[Study]:
+        return [Study(kind, options, by=by) for kind in NOISE]
+
+    return {
+        "Generated set": lambda: [s.generated(r) for s in each() for r in RATIOS],
+        "Generated set from the reference's own distribution": lambda: [
+            s.generated(r) for s in each(by=0.0) for r in (10, 25, 100)
+        ],
+        "Reference set": lambda: [s.of_reference(r) for s in each() for r in RATIOS],
+        "Class-balanced mixture": lambda: [Study("mixture", options).balanced(r) for r in RATIOS],
+        "Difference of two sets": lambda: [
+            s.paired(r, c, by=0.3) for s in each() for r in (10, 25) for c in (0, 0.5, 0.95)
+        ],
+        "Extrapolated to infinitely many images": lambda: [
+            s.infinity(r, share) for s in each() for r, share in ((10, 0.5), (25, 0.5), (25, 0.1))
+        ],
+    }
+
+
+def main() -> None:
+    """Simulates and reports."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=64, help="d (%(default)s)")
+    parser.add_argument("--sets", type=int, default=400, help="sets of each row (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=Path("out/bench/calibration.json"))
+    options = parser.parse_args()
+    tables = {}
+    for title, make_rows in make_tables(options).items():
+        tables[title] = make_rows()
+        print_markdown(title, tables[title])
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"width": options.width, "sets": options.sets, "seed": options.seed}
+    options.json.write_text(json.dumps({**settings, "tables": tables}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
