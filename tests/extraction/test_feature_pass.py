@@ -18,26 +18,9 @@ from jaxfid.extraction.accumulators import (
 )
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
-from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batches
 from jaxfid.images.sources import open_source
-from jaxfid.preprocessing.protocol import LEGACY_TENSORFLOW
-
-WIDTH = 6
-
-
-def make_extractor(traces: list | None = None) -> Extractor:
-    """A small nonlinear network over 299-pixel images."""
-    rng = np.random.default_rng(1)
-    params = rng.standard_normal((3 * 13 * 13, WIDTH)).astype(np.float32)
-
-    def apply(params, images):
-        if traces is not None:
-            traces.append(images.shape)
-        small = images[:, ::23, ::23].reshape(len(images), -1)
-        return {"small": jnp.tanh(jnp.matmul(small, params, precision="highest") / 10)}
-
-    return Extractor("small", LEGACY_TENSORFLOW, {"small": WIDTH}, params, apply)
+from tests.extraction.small_extractor import WIDTH, make_extractor
 
 
 def make_images(count: int, sides=(20, 40)) -> list[np.ndarray]:
