@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import jaxfid
-from jaxfid.distributed.gather import features_of_all, skipped_of_all
+from jaxfid.distributed.gather import gather_features, gather_skipped
 from jaxfid.distributed.group import process_group
 from tests.extraction.interrupted import Fragile, run
 
@@ -54,8 +54,8 @@ def see_images() -> dict:
     return {
         "own count": moments.count.tolist(),
         "moments": jax.tree.map(np.ndarray.tolist, vars(group.total(moments))),
-        "features": features_of_all(group, store).tolist(),
-        "skipped": [one.key for one in skipped_of_all(group, skipped, source)],
+        "features": gather_features(group, store.state())[0].tolist(),
+        "skipped": [one.key for one in gather_skipped(group, skipped, source)],
     }
 
 
