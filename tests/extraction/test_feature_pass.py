@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import (
@@ -112,7 +113,7 @@ def test_where_sums_are_kept():
     mesh = local_mesh(2)
     assert isinstance(make_moments("small", 2, mesh), DeviceMoments)
     assert isinstance(make_moments("small", 2, mesh, sums="host"), HostMoments)
-    tpu = unittest.mock.Mock(devices=np.array([unittest.mock.Mock(platform="tpu")]))
+    tpu = unittest.mock.Mock(spec=Mesh, devices=np.array([unittest.mock.Mock(platform="tpu")]))
     assert keeps_sums_on_host("auto", tpu)
     with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* choose auto or host"):
         keeps_sums_on_host("device", tpu)
