@@ -1,5 +1,6 @@
 """The facade: sets of images, statistics or features in, numbers with their provenance out."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
@@ -7,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 from jaxtyping import Float
 
-from jaxfid.distributed.group import one_evaluation
+from jaxfid.distributed.group import alone, one_evaluation
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import (
     ExtractedFeatures,
@@ -56,18 +57,23 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     return found.value
 
 
-def compute_stats(images: Images, **settings: Unpack[SettingsDict]) -> Stats:
+def compute_stats(
+    images: Images, *, local: bool = False, **settings: Unpack[SettingsDict]
+) -> Stats:
     """Returns mean, covariance, count and provenance of a set's features.
 
     Args:
       images: As in `compute_fid`.
+      local: Of several processes, whether this one alone sees the images, all of them; the others need
+        not call. Else all processes give the same images, and each sees its part.
       **settings: Fields of `Settings`; with metrics "fid,sfid" sFID's statistics come as well.
 
     Raises:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return extract_stats(images, **settings)[0]
+    with alone() if local else contextlib.nullcontext():
+        return extract_stats(images, **settings)[0]
 
 
 @one_evaluation

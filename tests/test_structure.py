@@ -14,7 +14,7 @@ ROOT = pathlib.Path(jaxfid.__file__).parent
 ORDER = [
     *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
     *("metrics", "result", "extraction", "distributed", "stats", "extractors", "preprocessing"),
-    *("images", "storage", "provenance", "rounding", "errors"),
+    *("images", "storage", "provenance", "rounding", "context", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},

@@ -1,4 +1,4 @@
-"""A program of the user's sets a mesh, a device or strict rules; an evaluation inside gives what it gives outside."""
+"""What a program sets for itself (a mesh, a device, strict rules) changes no evaluation in it."""
 
 import contextlib
 import functools

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from jaxfid.cli.output import say
-from jaxfid.cli.processes import leave_if_joined, run_joined
+from jaxfid.cli.processes import report_end, run_joined
+from jaxfid.distributed.termination import Terminated
 from jaxfid.errors import JaxfidError
 
 COMMANDS = {
@@ -28,16 +29,17 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code (0 done, 2 wrong input, 3 no weights, 1 else)."""
+    """Runs the command line and returns its exit code.
+
+    0 done, 2 wrong input, 3 no weights, 143 ended by SIGTERM, 1 anything else.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _make_parser(arguments[:1]).parse_args(arguments)
     try:
         run_joined(options.run, options)
         return 0
-    except JaxfidError as error:
-        leave_if_joined(options, error)
-        say(f"jaxfid: error: {error}")
-        return error.exit_code
+    except (JaxfidError, Terminated) as error:
+        return report_end(options, error)
     except KeyboardInterrupt:
         say("jaxfid: interrupted")
         return 1

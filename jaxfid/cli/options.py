@@ -10,6 +10,7 @@ from jaxfid.cli.output import say
 from jaxfid.cli.processes import add_process_options, is_first
 from jaxfid.errors import InputError
 from jaxfid.extractors.precision import PRECISIONS
+from jaxfid.images.cores import count_usable_cores
 from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, PROTOCOLS
 
 DEFAULT_RESUME_EVERY_S = 30.0
@@ -134,7 +135,7 @@ def start_jax(compile_cache: str | None = None) -> None:
     import platformdirs
 
     # One device per core: a CPU runs single images on each core faster than one image on all.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", count_usable_cores())
     if compile_cache == "none":
         jax.config.update("jax_compilation_cache_dir", None)
     elif compile_cache or not jax.config.jax_compilation_cache_dir:

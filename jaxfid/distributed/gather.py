@@ -1,4 +1,4 @@
-"""The parts of one set that several processes have seen, put together in the order of the source."""
+"""What several processes have kept of one set, put together in the order of its source."""
 
 import dataclasses
 import json

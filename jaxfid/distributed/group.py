@@ -1,7 +1,7 @@
-"""Processes: several of them, each with devices and a share of the images of its own, as one evaluation.
+"""The group: several processes, each with devices and images of its own, as one evaluation.
 
-No step of the network waits for another process. They meet before the work, to agree on what it is, and
-after it, to put together what each has kept; between the two each only looks whether the others live.
+No step of the network waits for another process. The processes meet before the work, to agree on what it
+is, and after it, to put together what each has kept. Between the two each only looks whether the others live.
 """
 
 import contextlib
@@ -9,96 +9,113 @@ import functools
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Shaped, UInt32
+from jaxtyping import PyTree, Shaped, UInt32
 
-from jaxfid.distributed.heartbeat import Board
+from jaxfid.context import own_context
+from jaxfid.distributed.heartbeat import Heartbeat
+from jaxfid.distributed.runtime import current_runtime, require_known_jax, start_runtime
+from jaxfid.distributed.termination import raise_if_terminated
 from jaxfid.errors import InputError, JaxfidError
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 WORDS_IN_A_GATHER = 2**24
 """32-bit words that all processes together bring to one collective: 64 MB on each device."""
 
 
+_DIGEST, _SHORT = re.compile(r'"([0-9a-f]{12})[0-9a-f]{52}"'), r'"\1..."'
+
+
 class ProcessGroup:
-    """The processes of an evaluation as seen from one of them; alone, there is nobody to wait for.
+    """The processes of an evaluation as seen from one of them. Alone, there is no other to wait for.
 
     Attributes:
       index: This process.
       count: How many there are.
     """
 
-    def __init__(self, board: Board | None = None) -> None:
-        self._board = board
-        self.index, self.count = (0, 1) if board is None else (board.index, board.count)
-        self._depth = 0
+    def __init__(self, heartbeat: Heartbeat | None = None) -> None:
+        self._heartbeat = heartbeat
+        self.index, self.count = (0, 1) if heartbeat is None else (heartbeat.index, heartbeat.count)
+        self._inside = False
         self._meetings = 0
 
     @contextlib.contextmanager
     def one_evaluation(self) -> Iterator[None]:
         """Within it, an error here reaches every process, and an error there this one.
 
-        All processes enter it equally often, in the same order.
+        All processes enter it equally often, in the same order. One inside another is part of it.
         """
-        if self._board is None or self._depth:
+        if self._heartbeat is None or self._inside:
             yield
             return
-        self._board.begin_run()
-        self._depth, self._meetings = 1, 0
+        self._heartbeat.begin_evaluation()
+        self._inside, self._meetings = True, 0
         try:
             yield
         except BaseException as error:
-            self._board.post_failure(error)
+            self._heartbeat.post_failure(error)
             raise
         finally:
-            self._depth = 0
+            self._inside = False
 
     def exchange(self, text: str) -> list[str]:
         """Returns the texts of all processes, in their order; waits for all.
 
         Raises:
-          JaxfidError: One of them failed or died.
+          JaxfidError: One of them failed or died, or does not take part.
         """
-        if self._board is None:
+        if self._heartbeat is None:
             return [text]
         self._meetings += 1
-        return self._board.exchange(str(self._meetings), text)
+        return self._heartbeat.exchange(str(self._meetings), text)
 
-    def require_agreement(self, facts: Mapping[str, Any]) -> None:
+    def require_agreement(self, facts: Mapping[str, object], *, sets: Sequence[str] = ()) -> None:
         """Compares what the processes see; all of them come back, or none.
 
         Args:
           facts: What has to be equal, by name; values that JSON knows.
+          sets: What each image set is called here. Names may differ, as paths do; a message gives them.
 
         Raises:
           InputError: Something differs: the message says what, and which process sees which value.
-          JaxfidError: A process failed or died.
+          JaxfidError: A process failed or died, or does not take part.
         """
-        seen = [json.loads(text) for text in self.exchange(json.dumps(facts))]
-        names = sorted({name for one in seen for name in one})
-        unequal = [n for n in names if any(one.get(n) != seen[0].get(n) for one in seen)]
-        if unequal:
-            found = "; ".join(_describe(name, [one.get(name) for one in seen]) for name in unequal)
-            raise InputError(f"the processes do not see the same evaluation: {found}")
+        texts = self.exchange(json.dumps({"facts": facts, "sets": list(sets)}))
+        seen = [json.loads(text) for text in texts]
+        found = _differences([one["facts"] for one in seen])
+        if not found:
+            return
+        message = f"the processes do not see the same evaluation: {'; '.join(found)}"
+        names = _differences([_by_number(one["sets"]) for one in seen])
+        if names:
+            message += (
+                f". {'; '.join(names)}. Every process is given the whole of each set and reads its own part. "
+                "For statistics of what this process alone has, call compute_stats(images, local=True)"
+            )
+        raise InputError(message)
 
-    def watch(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Gives the batches, as long as every process lives.
+    def check(self) -> None:
+        """Looks whether to go on; to be called between batches, costs nothing.
 
         Raises:
           JaxfidError: Another process failed or died.
+          Terminated: This process or another was asked to end.
         """
-        for batch in batches:
-            self._check()
-            yield batch
+        raise_if_terminated()
+        if self._heartbeat is not None:
+            self._heartbeat.check()
 
-    def gather(self, array: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "n ..."]]:
+    def gather(self, array: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "_ ..."]]:
         """Returns the arrays of all processes, in their order and to the bit; waits for all.
 
         Args:
@@ -115,11 +132,11 @@ class ProcessGroup:
         mine = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
         for first, rows in self._gather_words(mine, max(map(len, words))):
             for part, row in zip(words, rows, strict=True):
-                rest = part[first : first + len(row)]
-                rest[:] = row[: len(rest)]
+                place = part[first : first + len(row)]
+                place[:] = row[: len(place)]
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def total(self, tree: Any) -> Any:  # noqa: ANN401
+    def total(self, tree: PyTree) -> PyTree:
         """Returns the sum of all processes' trees of float64 arrays, the same bits on each; waits for all.
 
         Raises:
@@ -129,11 +146,11 @@ class ProcessGroup:
             return tree
         leaves, structure = jax.tree.flatten(tree)
         mine = np.concatenate([np.ravel(leaf).astype(np.float64, copy=False) for leaf in leaves])
-        self.exchange("ready")
+        self.exchange("ready")  # a collective would wait for ever for one that never comes
         sums = np.empty_like(mine)
         for first, rows in self._gather_words(mine.view(np.uint32), 2 * len(mine)):
-            rest = sums[first // 2 : first // 2 + rows.shape[1] // 2]
-            rest[:] = rows.view(np.float64).sum(0)[: len(rest)]
+            place = sums[first // 2 : first // 2 + rows.shape[1] // 2]
+            place[:] = rows.view(np.float64).sum(0)[: len(place)]
         cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
         shaped = [
             part.reshape(np.shape(leaf))
@@ -147,8 +164,9 @@ class ProcessGroup:
         """Gives all processes' words, a stretch at a time, and where the stretch begins.
 
         As 32-bit integers, since `process_allgather` rounds float64 to float32 outside `enable_x64` and
-        some devices know no float64 at all; the sum is made on the host, in the order of the processes.
+        some devices know no float64 at all. The sum is made on the host, in the order of the processes.
         """
+        # Powers of two, so that few lengths are compiled; even, so that no float64 is cut in two.
         stretch = min(WORDS_IN_A_GATHER // self.count, 2 ** math.ceil(math.log2(max(longest, 2))))
         stretch -= stretch % 2
         for first in range(0, longest, stretch):
@@ -157,16 +175,13 @@ class ProcessGroup:
             part[: len(present)] = present
             yield first, self._allgather(part)
 
+    @own_context()
     def _allgather(self, part: UInt32[np.ndarray, " m"]) -> UInt32[np.ndarray, "processes m"]:
-        self._check()
+        self.check()
         try:
             return multihost_utils.process_allgather(part)
         except jax.errors.JaxRuntimeError as error:
             raise JaxfidError(f"a process was lost while all were combined: {error}") from error
-
-    def _check(self) -> None:
-        if self._board is not None:
-            self._board.check()
 
 
 _group = ProcessGroup()
@@ -175,6 +190,21 @@ _group = ProcessGroup()
 def process_group() -> ProcessGroup:
     """Returns the processes that evaluate together, as seen from this one."""
     return _group
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process evaluates by itself, on its own devices, and waits for no other.
+
+    Where processes have not used JAX yet, the first use on one of them still waits for all the others: that
+    is how JAX starts devices.
+    """
+    global _group
+    joint, _group = _group, ProcessGroup()
+    try:
+        yield
+    finally:
+        _group = joint
 
 
 def one_evaluation(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -193,42 +223,57 @@ def initialize_distributed(
     num_processes: int | None = None,
     process_id: int | None = None,
     *,
-    timeout_s: float = 60.0,
+    timeout_s: float | int = 60.0,
+    start_timeout_s: float | int = 300.0,
 ) -> None:
     """Makes this process one of several that evaluate together: every later call takes part on each.
 
-    To be called on every process before JAX is used. Each then makes the same calls, reads its own share
+    To be called on every process before JAX is used. Each then makes the same calls, reads its own part
     of the images, and gets the same result. A program that has called `jax.distributed.initialize` itself
     may still call this. Under Slurm, Open MPI, Cloud TPU and Kubernetes no argument is needed.
 
     A process that dies ends the others: those with a step to do or waiting for others raise a
-    `JaxfidError` after `timeout_s`; any that is busy otherwise is aborted by JAX after twice that, and
-    all are, at once, where it was process 0 that died. All have 300 s to arrive.
+    `JaxfidError` after `timeout_s`. JAX aborts one that is busy otherwise after twice that, and all at
+    once where process 0 died.
+
+    Process 0 listens on the given address alone, without a password and in plain text. Who reaches that
+    port can read and forge what the processes tell each other, and end the evaluation; jaxfid runs nothing
+    that comes from there. Sums and features go between processes by JAX's own transports, in plain text
+    too. Use a network that you trust. Where JAX can encrypt its runtime (0.12), call
+    `jax.distributed.initialize` yourself first.
 
     Args:
       coordinator: Host and port of process 0, on which it listens and where the others find it.
       num_processes: How many there are.
       process_id: Which one this is, 0 to `num_processes - 1`.
       timeout_s: Seconds without a sign of life after which a process counts as dead.
+      start_timeout_s: Seconds that all have to arrive, here and at each evaluation.
 
     Raises:
-      InputError: Nothing was given and no cluster was recognised; what was given is wrong; or JAX has
-        been used already.
+      InputError: Nothing was given and no cluster was recognised; what was given is wrong, does not go
+        with what the others were given, or is not free; or JAX has been used already.
+      JaxfidError: Not all processes came in time; or the version of JAX is not one of those known.
     """
     global _group
-    if timeout_s < 1:
-        raise InputError(f"timeout_s: expected at least 1, found {timeout_s}")
+    for name, seconds in (("timeout_s", timeout_s), ("start_timeout_s", start_timeout_s)):
+        if not seconds >= 1:
+            raise InputError(f"{name}: expected at least 1, found {seconds}")
     if _group.count > 1:
         raise InputError("initialize_distributed: this process is one of several already")
+    require_known_jax()
     if not jax.distributed.is_initialized():
-        _start_runtime(coordinator, num_processes, process_id, timeout_s)
-    # The public `jax.process_count` would start the devices, which is a meeting of all processes.
-    from jax._src.distributed import global_state
-
-    if global_state.num_processes > 1:
-        index, count = global_state.process_id, global_state.num_processes
-        board = Board(global_state.client, index=index, count=count, timeout_s=timeout_s)
-        _group = ProcessGroup(board)
+        start_runtime(
+            coordinator,
+            num_processes,
+            process_id,
+            timeout_s=timeout_s,
+            start_timeout_s=start_timeout_s,
+        )
+    runtime = current_runtime()
+    if runtime.seat.count > 1:
+        _group = ProcessGroup(
+            Heartbeat(runtime, timeout_s=timeout_s, start_timeout_s=start_timeout_s)
+        )
 
 
 def leave(exit_code: int) -> NoReturn:
@@ -238,40 +283,29 @@ def leave(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def _start_runtime(
-    coordinator: str | None, num_processes: int | None, process_id: int | None, timeout_s: float
-) -> None:
-    # With that service on, JAX takes SIGTERM as a notice to the program and does not end.
-    kept = jax.config.jax_enable_preemption_service
-    jax.config.update("jax_enable_preemption_service", False)
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            num_processes,
-            process_id,
-            heartbeat_timeout_seconds=math.ceil(2 * timeout_s),
-        )
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"distributed: {error} Under Slurm, Open MPI, Cloud TPU and Kubernetes processes are found by "
-            "themselves; elsewhere give coordinator (HOST:PORT), num_processes and process_id"
-        ) from error
-    except RuntimeError as error:
-        raise InputError(f"distributed: {error}") from error
-    finally:
-        jax.config.update("jax_enable_preemption_service", kept)
+def _differences(seen: Sequence[Mapping[str, object]]) -> list[str]:
+    """Says which process sees which value of every name whose values are not all equal."""
+    names = sorted({name for one in seen for name in one})
+    values = {name: [one.get(name) for one in seen] for name in names}
+    return [_describe(n, found) for n, found in values.items() if any(v != found[0] for v in found)]
 
 
-def _describe(name: str, values: list[Any]) -> str:
-    """Says which processes see which value of one fact."""
+def _describe(name: str, values: Sequence[object]) -> str:
     processes: dict[str, list[int]] = {}
     for index, value in enumerate(values):
-        processes.setdefault(json.dumps(value), []).append(index)
-    seen = [f"{value} on {_name_processes(who)}" for value, who in processes.items()]
+        processes.setdefault(json.dumps(value, ensure_ascii=False), []).append(index)
+    seen = [
+        f"{_DIGEST.sub(_SHORT, value)} on {_name_processes(who)}"
+        for value, who in processes.items()
+    ]
     return f"{name} is {', '.join(seen)}"
 
 
-def _name_processes(indices: list[int]) -> str:
+def _by_number(names: Sequence[str]) -> dict[str, str]:
+    return {f"set {number}": name for number, name in enumerate(names)}
+
+
+def _name_processes(indices: Sequence[int]) -> str:
     if len(indices) == 1:
         return f"process {indices[0]}"
     shown = ", ".join(map(str, indices[:5]))

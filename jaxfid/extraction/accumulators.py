@@ -13,8 +13,8 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxfid.context import own_context
 from jaxfid.errors import InputError
-from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import has_float64, map_over_devices, put_rows
 from jaxfid.extraction.feature_pass import STEPS_IN_FLIGHT, Features
 from jaxfid.images.batches import Batch

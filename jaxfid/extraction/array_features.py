@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
-from jaxfid.extraction.context import own_context
+from jaxfid.context import own_context
 from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_automatic_axes
 from jaxfid.extraction.feature_pass import prepare
 from jaxfid.extraction.microbatch import map_rows

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree, Shaped
@@ -33,18 +34,19 @@ def local_mesh(num_devices: int | None = None) -> Mesh:
     return Mesh(np.array(devices[:wanted]), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
-def _local_devices() -> list[jax.Device]:
+def _local_devices() -> list[jax.Device]:  # pyright: ignore[reportInvalidTypeForm]
     try:
         return jax.local_devices()
     # JAX raises an AssertionError without a message where every platform that was asked for is absent.
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"JAX finds no device with JAX_PLATFORMS {_platforms()} ({error or 'no such hardware is here'}): set "
-            "it to what this machine has, as in JAX_PLATFORMS=cpu, or leave it unset"
+            f"JAX finds no device: JAX_PLATFORMS is {_platforms()}, "
+            f"{str(error).rstrip('.') or 'and none of them is here'}. Set it to what this machine has, as in "
+            "JAX_PLATFORMS=cpu, or leave it unset"
         ) from error
 
 
-def require_cpu() -> jax.Device:
+def require_cpu() -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]
     """Returns the CPU device of this process, on which distances are solved.
 
     The first look starts JAX's devices. An evaluation takes it before its first image.
@@ -57,13 +59,13 @@ def require_cpu() -> jax.Device:
         return jax.local_devices(backend="cpu")[0]
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"JAX_PLATFORMS {_platforms()} leaves out the CPU, on which distances are solved: add cpu at its "
-            "end, as in JAX_PLATFORMS=cuda,cpu"
+            f"JAX_PLATFORMS is {_platforms()}, which leaves out the CPU, on which distances are solved: add "
+            "cpu at its end, as in JAX_PLATFORMS=cuda,cpu"
         ) from error
 
 
 def _platforms() -> str:
-    return jax.config.jax_platforms or "unset"
+    return jax.config.jax_platforms or "unset"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def map_over_devices(
@@ -137,7 +139,7 @@ def count_sharers(rows: Shaped[Array | np.ndarray, "n ..."]) -> int:
     Inside a jitted function JAX does not say, and the answer is all devices, as for a program over all of
     them. Inside `shard_map` and `pmap` one device's rows are all that is seen, so the answer is one.
     """
-    if isinstance(rows, jax.core.Tracer):
+    if isinstance(rows, Tracer):
         return 1 if jax.sharding.get_abstract_mesh().manual_axes else jax.device_count()
     if isinstance(rows, jax.Array):
         return -(-len(rows) // rows.sharding.shard_shape(rows.shape)[0])

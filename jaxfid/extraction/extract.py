@@ -172,7 +172,7 @@ def _see(
     )
     done = snapshots.next_batch * options.batch_size // group.count
     with _progress(source, done, options.progress) as bar:
-        followed = group.watch(snapshots.follow(batches))
+        followed = snapshots.follow(batches, check=group.check)
         run_pass(joint, followed, keepers, advance=bar.update)
     return ExtractedSet(
         name,

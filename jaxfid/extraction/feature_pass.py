@@ -9,10 +9,10 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from jaxfid.extraction.context import own_context
+from jaxfid.context import own_context
+from jaxfid.distributed.termination import deferred_sigterm
 from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
 from jaxfid.extraction.microbatch import RowFunction, map_rows
-from jaxfid.extraction.termination import deferred_sigterm
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch
 from jaxfid.preprocessing.protocol import Protocol

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
+from jaxfid.context import own_context
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import Sums, keeps_sums_on_host
 from jaxfid.extraction.array_features import ArrayFeatures
-from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange

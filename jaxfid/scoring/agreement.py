@@ -25,7 +25,8 @@ def require_agreement(settings: Settings, image_sets: Sequence[ImageSet]) -> Non
     """
     group = process_group()
     if group.count > 1:
-        group.require_agreement(_describe(settings, image_sets))
+        names = [image_set.name for image_set in image_sets]
+        group.require_agreement(_describe(settings, image_sets), sets=names)
 
 
 def _describe(settings: Settings, image_sets: Sequence[ImageSet]) -> dict[str, Any]:

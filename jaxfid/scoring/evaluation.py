@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxfid.context import own_context
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
-from jaxfid.extraction.context import own_context
 from jaxfid.extraction.devices import require_cpu
 from jaxfid.extraction.extract import ExtractOptions, Request, choose_batch_size, extract
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, Needs

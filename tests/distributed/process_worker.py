@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 import jaxfid
-from jaxfid.distributed.gather import features_of_all, skipped_of_all
+from jaxfid.distributed.gather import gather_features, gather_skipped
 from jaxfid.distributed.group import process_group
-from tests.extraction.test_snapshots import Fragile, run
+from tests.extraction.interrupted import Fragile, run
 
 TIMEOUT_S = 6.0
 
@@ -54,8 +54,8 @@ def see_images() -> dict:
     return {
         "own count": moments.count.tolist(),
         "moments": jax.tree.map(np.ndarray.tolist, vars(group.total(moments))),
-        "features": features_of_all(group, store).tolist(),
-        "skipped": [one.key for one in skipped_of_all(group, skipped, source)],
+        "features": gather_features(group, store.state())[0].tolist(),
+        "skipped": [one.key for one in gather_skipped(group, skipped, source)],
     }
 
 
@@ -79,14 +79,22 @@ def catch(function) -> list:
     return []
 
 
+def wait() -> None:
+    process_group().exchange("of a process that died")
+
+
+def go_on() -> None:
+    while True:
+        process_group().check()
+        time.sleep(0.1)
+
+
 def lose() -> None:
     """The test kills the last process, which the others outlive; then the first, which they do not."""
     print("ready", flush=True)
     began = time.monotonic()
-    if INDEX == 0:  # one that waits for an answer, and others in the middle of their batches
-        error = catch(lambda: process_group().exchange("of a process that died"))
-    else:
-        error = catch(lambda: list(process_group().watch(iter(lambda: time.sleep(0.1), 1))))
+    # One waits for an answer, the others are in the middle of their batches.
+    error = catch(wait if INDEX == 0 else go_on)
     print(json.dumps({"error": error, "after_s": time.monotonic() - began}), flush=True)
     time.sleep(60)
 

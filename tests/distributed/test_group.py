@@ -7,12 +7,10 @@ import time
 import numpy as np
 import pytest
 
-import jaxfid
 from jaxfid.distributed.group import ProcessGroup
-from jaxfid.errors import InputError
 from tests.distributed.loopback import finish, free_port, processes
 from tests.distributed.process_worker import TIMEOUT_S
-from tests.extraction.test_snapshots import NUM_IMAGES, Fragile, run
+from tests.extraction.interrupted import NUM_IMAGES, Fragile, run
 
 COUNT = 4
 
@@ -140,8 +138,3 @@ def test_alone_there_is_nobody_to_wait_for():
         group.require_agreement({"protocol": "clean"})
     with pytest.raises(KeyError), group.one_evaluation():
         raise KeyError
-
-
-def test_silence_is_bounded_from_below():
-    with pytest.raises(InputError, match="timeout_s: expected at least 1, found 0"):
-        jaxfid.initialize_distributed(timeout_s=0)

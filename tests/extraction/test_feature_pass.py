@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import (
@@ -18,26 +19,9 @@ from jaxfid.extraction.accumulators import (
 )
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
-from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batches
 from jaxfid.images.sources import open_source
-from jaxfid.preprocessing.protocol import LEGACY_TENSORFLOW
-
-WIDTH = 6
-
-
-def make_extractor(traces: list | None = None) -> Extractor:
-    """A small nonlinear network over 299-pixel images."""
-    rng = np.random.default_rng(1)
-    params = rng.standard_normal((3 * 13 * 13, WIDTH)).astype(np.float32)
-
-    def apply(params, images):
-        if traces is not None:
-            traces.append(images.shape)
-        small = images[:, ::23, ::23].reshape(len(images), -1)
-        return {"small": jnp.tanh(jnp.matmul(small, params, precision="highest") / 10)}
-
-    return Extractor("small", LEGACY_TENSORFLOW, {"small": WIDTH}, params, apply)
+from tests.extraction.small_extractor import WIDTH, make_extractor
 
 
 def make_images(count: int, sides=(20, 40)) -> list[np.ndarray]:
@@ -129,7 +113,7 @@ def test_where_sums_are_kept():
     mesh = local_mesh(2)
     assert isinstance(make_moments("small", 2, mesh), DeviceMoments)
     assert isinstance(make_moments("small", 2, mesh, sums="host"), HostMoments)
-    tpu = unittest.mock.Mock(devices=np.array([unittest.mock.Mock(platform="tpu")]))
+    tpu = unittest.mock.Mock(spec=Mesh, devices=np.array([unittest.mock.Mock(platform="tpu")]))
     assert keeps_sums_on_host("auto", tpu)
     with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* choose auto or host"):
         keeps_sums_on_host("device", tpu)

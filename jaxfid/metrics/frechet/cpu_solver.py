@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxfid.extraction.context import own_context
+from jaxfid.context import own_context
 from jaxfid.extraction.devices import require_cpu
 
 

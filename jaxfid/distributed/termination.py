@@ -7,6 +7,7 @@ over images lets its present batch end first, so that what it has kept is whole 
 import contextlib
 import dataclasses
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -32,9 +33,18 @@ class _State:
 _state = _State()
 
 
-def raise_on_sigterm() -> None:
-    """Makes SIGTERM raise `Terminated`. For programs of jaxfid alone: a library leaves signals alone."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Within it SIGTERM raises `Terminated`. For programs of jaxfid alone: a library leaves signals alone."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set a handler
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _state.asked = False
 
 
 @contextlib.contextmanager
