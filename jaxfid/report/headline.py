@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
-from jaxfid.report.tables import Comparisons, find_best, known_metric, show_metric
+from jaxfid.report.tables import Comparisons, find_best, known_metric, short_names, show_metric
 
 _FRECHET = {
     "fid": "Frechet distance of these features",
@@ -54,12 +54,13 @@ def describe_best(entries: Sequence[Entry], comparisons: Comparisons, *, unoffic
     best = find_best(entries, name)
     title = _FRECHET.get(name, heading(name)) if unofficial else heading(name)
     which = f"{'highest' if greater_is_better(name) else 'lowest'} {title}"
-    value = show_metric(known_metric(best[0], name))
+    value, called = show_metric(known_metric(best[0], name)), short_names(entries)
     if len(best) > 1:
-        names = ", ".join(entry.name for entry in best)
+        names = _join([called[entry.name] for entry in best])
         return f"The {which} is that of several checkpoints, {value}: {names}."
-    lead = _describe_lead(name, best[0], comparisons)
-    return f"Checkpoint {best[0].name} has the {which}, {value}{lead}."
+    close = _not_told_apart(name, best[0], comparisons)
+    lead = "" if close is None else _describe_lead([called.get(other, other) for other in close])
+    return f"Checkpoint {called[best[0].name]} has the {which}, {value}{lead}."
 
 
 def first_metric(entries: Sequence[Entry]) -> str | None:
@@ -74,15 +75,22 @@ def first_metric(entries: Sequence[Entry]) -> str | None:
     return next(known, None)
 
 
-def _describe_lead(name: str, best: Entry, comparisons: Comparisons) -> str:
+def _not_told_apart(name: str, best: Entry, comparisons: Comparisons) -> list[str] | None:
+    """Names of checkpoints that may be as good as the best, nearest first; None if none was compared."""
     gaps = [gap for (metric, _), gap in comparisons.items() if metric == name]
     gaps = sorted((g for g in gaps if g.best == best.name), key=lambda gap: abs(gap.difference))
-    if not gaps:
-        return ""
-    if all(gap.conclusive for gap in gaps):
-        return "; its lead over every other one is more than chance"
-    close = ", ".join(gap.other for gap in gaps if not gap.conclusive)
-    return f"; its lead over {close} is not more than chance may do"
+    return [gap.other for gap in gaps if not gap.conclusive] if gaps else None
+
+
+def _describe_lead(close: Sequence[str]) -> str:
+    if close:
+        return f"; its lead over {_join(close)} is not more than chance may do"
+    return "; its lead over every other one is more than chance"
+
+
+def _join(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def collect_warnings(entries: Sequence[Entry]) -> list[str]:

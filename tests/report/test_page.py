@@ -167,12 +167,35 @@ def test_picture_of_a_format_that_starts_other_programs_is_refused(tmp_path):
         make_page(run)
 
 
+def test_picture_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxfid.report.run_folder.MAX_PICTURE_BYTES", 1000)
+    run = RunFolder(tmp_path)
+    run.add(make_entry(1, 3.0, pictures={"first": [{"file": "a.png", "index": 0}]}))
+    run.write("images/a.png", bytes(1001))
+    with pytest.raises(InputError, match=r"a\.png: expected at most 1000 bytes"):
+        make_page(run)
+    image = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(image, "PNG")
+    monkeypatch.undo()
+    run.write("images/a.png", image.getvalue())
+    with pytest.raises(InputError, match=r"a\.png: .*pixels"):
+        make_page(run)
+
+
+def test_page_of_a_run_in_a_bucket():
+    run = RunFolder("memory://pages/my-run")
+    run.add(make_entry(1, 3.0, pictures=pictures_of(run, "step1", side=8)))
+    text = make_page(RunFolder("memory://pages/my-run"))
+    assert "<title>jaxfid: my-run</title>" in text
+    assert text.count("data:image/png") == 12 + 2 * 3 * 2
+
+
 def test_ties_all_stand_out_but_not_where_everything_ties(tmp_path):
     run = RunFolder(tmp_path)
     for step, fid, precision in ((1, 5.0, 0.0), (2, 4.0, 0.0), (3, 4.0, 0.0)):
         run.add(make_entry(step, fid, precision=precision))
     text = make_page(run)
-    assert "The lowest FID is that of several checkpoints, 4 ± 0.05: step2, step3." in text
+    assert "The lowest FID is that of several checkpoints, 4 ± 0.05: step2 and step3." in text
     cells = re.findall(r'<td( class="best")? data-column="(\d)"', text)
     assert [(bool(best), column) for best, column in cells] == [
         (False, "0"), (False, "1"), (True, "0"), (False, "1"), (True, "0"), (False, "1"),
