@@ -40,12 +40,14 @@ class Checkpoint:
       step: Its step by `find_step`; None where its name has none.
       path: Where it is. Of a model in several files, its index or else its first file.
       shards: All files of such a model; empty where `path` is the whole checkpoint.
+      run: The training run that it belongs to, its folder, where several have checkpoints of one name.
     """
 
     name: str
     step: int | None
     path: epath.Path
     shards: tuple[epath.Path, ...] = ()
+    run: str | None = None
 
     def stamp(self) -> str | None:
         """Returns its size and time, which change when it is written again; None where it is gone."""
@@ -126,11 +128,12 @@ def _tell_apart(argument: str, found: Sequence[Checkpoint]) -> Sequence[Checkpoi
         raise InputError(f"{argument}: expected each path once, found one twice")
     if len({checkpoint.name for checkpoint in found}) == len(found):
         return found
-    return [dataclasses.replace(c, name=_whole_name(c)) for c in found]
+    return [_with_run(checkpoint) for checkpoint in found]
 
 
-def _whole_name(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.path.parent}/{checkpoint.name}"
+def _with_run(checkpoint: Checkpoint) -> Checkpoint:
+    run = str(checkpoint.path.parent)
+    return dataclasses.replace(checkpoint, name=f"{run}/{checkpoint.name}", run=run)
 
 
 def _sort(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

@@ -152,7 +152,7 @@ class Series:
         # The first time it goes through the network here, which no checkpoint's seconds are to hold.
         if self._reference is None:
             self._reference = self._evaluation.extract_reference(self._opened)
-        if not self._folder.about:
+        if not self._folder.provenance:
             about = self._evaluation.result(self._reference.image_set, [])
             album = self._reference_album
             self._folder.describe(about, [] if album is None else album.keep_spread())

@@ -1,22 +1,21 @@
 """Pictures of a set for people to look at: its first images, and those that realism tells apart."""
 
-import hashlib
 import io
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from jaxfid.errors import InputError
 from jaxfid.images.interface import ImageSource
-from jaxfid.report.run_folder import Picture, RunFolder
+from jaxfid.report.entries import Picture
+from jaxfid.report.run_folder import RunFolder
+from jaxfid.storage.names import slug
 
 NUM_FIRST, NUM_EXTREME = 12, 6
 
 _ROWS_AT_ONCE = 4096
-
-Features = Float[np.ndarray, "n d"]
 
 
 class Album:
@@ -30,9 +29,7 @@ class Album:
 
     def __init__(self, run: RunFolder, source: ImageSource, name: str) -> None:
         self._run, self._source = run, source
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-40:].strip("-.")
-        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        self._folder = f"{readable}-{digest}"
+        self._folder = slug(name)
 
     def keep(self, index: int) -> Picture:
         """Returns the image at a position, written to its file."""
@@ -44,23 +41,36 @@ class Album:
 
     def keep_first(self) -> list[Picture]:
         """Returns the first images: where sets share their noise, theirs are of the same."""
-        return [self.keep(index) for index in range(min(NUM_FIRST, len(self._source)))]
+        return self._keep_readable(range(min(NUM_FIRST, len(self._source))))
 
     def keep_spread(self) -> list[Picture]:
         """Returns images spread evenly over the set, which may be sorted by class."""
         count = min(NUM_FIRST, len(self._source))
-        return [self.keep(int(i)) for i in np.linspace(0, len(self._source) - 1, count)]
+        return self._keep_readable(
+            np.linspace(0, len(self._source) - 1, count).astype(int).tolist()
+        )
+
+    def _keep_readable(self, indices: Iterable[int]) -> list[Picture]:
+        """An image that cannot be read has no picture; the pass deals with it as the user chose."""
+        return [self.keep(index) for index in indices if self._is_readable(index)]
+
+    def _is_readable(self, index: int) -> bool:
+        try:
+            self._source.read(index)
+        except InputError:
+            return False
+        return True
 
     def seen(self, left_out: Collection[str]) -> Int[np.ndarray, " n"]:
         """Returns the position of each row of the set's features, files left out having none."""
         keys = self._source.keys
-        return np.array([index for index, key in enumerate(keys) if key not in left_out])
+        return np.array([i for i, key in enumerate(keys) if key not in left_out], int)
 
 
 def keep_extremes(
     realism: Float[np.ndarray, " n"],
-    generated: tuple[Album, Features, Collection[str]],
-    reference: tuple[Album, Features, Collection[str]],
+    generated: tuple[Album, Float[np.ndarray, "n d"], Collection[str]],
+    reference: tuple[Album, Float[np.ndarray, "m d"], Collection[str]],
 ) -> Mapping[str, Sequence[Picture]]:
     """Returns the images of the `lowest` and `highest` realism, each with its nearest reference image.
 
@@ -91,13 +101,16 @@ def keep_extremes(
     return pictures
 
 
-def find_nearest(features: Features, among: Features) -> Int[np.ndarray, " n"]:
+def find_nearest(
+    features: Float[np.ndarray, "n d"], among: Float[np.ndarray, "m d"]
+) -> Int[np.ndarray, " n"]:
     """Returns the row of `among` that is nearest to each of a few feature vectors."""
     wanted = np.asarray(features, np.float64)
     best, found = np.full(len(wanted), np.inf), np.zeros(len(wanted), int)
     for start in range(0, len(among), _ROWS_AT_ONCE):
         rows = np.asarray(among[start : start + _ROWS_AT_ONCE], np.float64)
-        distances = np.square(rows).sum(1) - 2 * wanted @ rows.T  # all short of the same length
+        # Squared distances less the wanted vector's own length, which moves no minimum.
+        distances = np.square(rows).sum(1) - 2 * wanted @ rows.T
         nearest = distances.argmin(1)
         closer = distances[np.arange(len(wanted)), nearest]
         found = np.where(closer < best, start + nearest, found)

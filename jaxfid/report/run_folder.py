@@ -1,74 +1,40 @@
-"""The folder of a comparison: what it is of, and what is finished of it, safe against being killed.
+"""The folder of a comparison: what it compares, and what is finished of it, safe against being killed.
 
-    RUN/run.json        what all scores depend on; a run of another kind is refused here
+    RUN/run.json        what all scores depend on; a comparison of another kind is refused here
     RUN/results.jsonl   a line for each finished checkpoint
     RUN/results.csv     the table, and
     RUN/results.json    the same with all that is known, both made anew at the end
     RUN/images/         a few images of each checkpoint and of the reference
 
-Every file is replaced in one step of the file system: it is there whole, or as it was before.
+Every file appears whole or stays as it was. The folder may lie in a bucket.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
+
+from etils import epath
 
 from jaxfid.errors import InputError
-from jaxfid.result import Result, SetResult, to_set_result
+from jaxfid.provenance import Provenance, describe_change
+from jaxfid.report.entries import Entry, Picture, from_line, parse_object, to_line, to_picture
+from jaxfid.result import Result
+from jaxfid.storage.files import read_file, write_file
+from jaxfid.storage.locks import lock
+from jaxfid.storage.names import shorten
+from jaxfid.storage.paths import RemotePath, as_path
 
+MAX_RESULTS_BYTES = 1 << 30
+"""Largest file of results that is read: that of some 20,000 checkpoints with error bars."""
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image of a set that was kept to be looked at.
+MAX_PICTURE_BYTES = 1 << 28
+"""Largest picture that is read."""
 
-    Attributes:
-      file: Its place below `images/`.
-      index: Its position in the set.
-      realism: Of an image that was chosen for it.
-      nearest: The reference image whose features are nearest, where that is known.
-    """
-
-    file: str
-    index: int
-    realism: float | None = None
-    nearest: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A finished checkpoint.
-
-    Attributes:
-      name: Which one.
-      step: Its step, None where its name has none.
-      stamp: What it was like when it was scored.
-      seconds: How long sampling and scoring took.
-      scores: Its metrics; None where there could be none.
-      failure: Why not.
-      pictures: Some of its images by kind: `first`, `lowest` and `highest` realism.
-    """
-
-    name: str
-    step: int | None
-    stamp: str
-    seconds: float
-    scores: SetResult | None = None
-    failure: str | None = None
-    pictures: Mapping[str, Sequence[Picture]] = dataclasses.field(default_factory=dict)
-
-    def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
-        """Returns what JSON holds of it; with the influences by which entries are compared, if asked for."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if self.scores is not None:
-            fields["scores"] = self.scores.to_fields(with_influence=with_influence)
-        fields["pictures"] = {
-            kind: [dataclasses.asdict(picture) for picture in pictures]
-            for kind, pictures in self.pictures.items()
-        }
-        return fields
+_T = TypeVar("_T")
 
 
 class RunFolder:
@@ -76,24 +42,29 @@ class RunFolder:
 
     Attributes:
       path: Where it is.
-      entries: What is finished, in the order of the steps.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Reads what is there already; a folder that does not exist is an empty one.
 
         Raises:
-          InputError: A file in it is not what jaxfid wrote.
+          InputError: A file in it is not what jaxfid wrote; the message names file and line.
         """
-        self.path = Path(path)
-        self._run: dict[str, Any] = {}
-        self._entries: dict[str, Entry] = {}
-        if self._file("run.json").exists():
-            self._run = _parse(self._file("run.json"), json.loads)
-        if self._file("results.jsonl").exists():
-            lines = self._file("results.jsonl").read_text().splitlines()
-            entries = [_parse(self._file("results.jsonl"), _to_entry, line) for line in lines]
-            self._entries = {entry.name: entry for entry in entries}
+        self.path: epath.Path = as_path(path)
+        self._run: dict[str, Any] = self._read("run.json", parse_object) or {}
+        self._pictures = _parse(self._file("run.json"), _to_pictures, self._run)
+        self._entries: dict[str, Entry] = self._read("results.jsonl", self._parse_lines) or {}
+
+    @classmethod
+    @contextlib.contextmanager
+    def hold(cls, path: str | os.PathLike[str]) -> Iterator[Self]:
+        """Opens a folder to write there; while it is held, another comparison is refused.
+
+        Raises:
+          InputError: Another process holds it, or a file in it is not what jaxfid wrote.
+        """
+        with lock(path, "a comparison"):
+            yield cls(path)  # read under the lock: the process before may just have finished
 
     @property
     def entries(self) -> list[Entry]:
@@ -101,99 +72,128 @@ class RunFolder:
         return sorted(self._entries.values(), key=lambda e: (e.step is None, e.step or 0, e.name))
 
     @property
-    def about(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """Reference, protocol, weights and environment, as in a `Result`; empty before the first score."""
-        return self._run.get("about", {})
+        # The first edition's word for it was `about`.
+        return self._run.get("provenance") or self._run.get("about") or {}
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What all scores depend on; empty before the first run."""
-        return self._run.get("identity", {})
+        """What all scores depend on; empty before the first comparison."""
+        return self._run.get("identity") or {}
 
     @property
     def reference_pictures(self) -> Sequence[Picture]:
         """Some images of the reference."""
-        return [Picture(**picture) for picture in self._run.get("reference_pictures", ())]
+        return self._pictures
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Makes the folder that of a run, or checks that it is that already.
+        """Makes the folder that of a comparison, or checks that it is that already.
+
+        It becomes that of a comparison with the first checkpoint that has scores: one that failed before,
+        because of a wrong option say, leaves the folder free for the next.
 
         Raises:
-          InputError: It is another run's, which differs in what the message names; or it cannot be made.
+          InputError: It holds scores of another comparison; the message names all differences. Or it cannot
+            be written.
         """
-        here = json.loads(json.dumps(identity))
-        there = self.identity
-        unequal = [
-            f"{name} was {json.dumps(there.get(name))}, is {json.dumps(here.get(name))}"
-            for name in sorted({*there, *here})
-            if there and there.get(name) != here.get(name)
-        ]
-        if unequal:
+        here, there = Provenance(identity), Provenance(self.identity)
+        unequal = [describe_change(*change) for change in there.diff(here)] if there else []
+        bound = any(entry.scores is not None for entry in self._entries.values())
+        if unequal and bound:
             raise InputError(
-                f"{self.path}: holds another comparison: {'; '.join(unequal)}. Choose another folder, or "
-                "go on as that one began"
+                f"{self.path}: holds another comparison: {'; '.join(unequal)}. Choose another folder, "
+                "or use the options of that comparison"
             )
-        self._write_run(identity=here)
+        if unequal and self._entries:
+            self._entries = {}
+            self._write_entries()
+        known = {} if unequal else self._run
+        self._run = known | {"identity": dict(here)}
+        self._write_run()
 
-    def describe(self, about: Result, reference_pictures: Sequence[Picture]) -> None:
+    def describe(self, result: Result, reference_pictures: Sequence[Picture]) -> None:
         """Keeps what is known once the reference has been seen."""
-        fields = json.loads(about.to_json())
-        self._write_run(
-            about={name: fields[name] for name in fields if name not in ("results", "comparisons")},
-            reference_pictures=[dataclasses.asdict(picture) for picture in reference_pictures],
-        )
+        fields = parse_object(result.to_json().encode())
+        provenance = {k: v for k, v in fields.items() if k not in ("results", "comparisons")}
+        pictures = [dataclasses.asdict(picture) for picture in reference_pictures]
+        self._run |= {"provenance": provenance, "reference_pictures": pictures}
+        self._pictures = list(reference_pictures)
+        self._write_run()
 
     def add(self, entry: Entry) -> None:
         """Adds a finished checkpoint, in place of an earlier entry of that name."""
         self._entries.pop(entry.name, None)
         self._entries[entry.name] = entry
-        lines = [
-            json.dumps(e.to_fields(with_influence=True)) + "\n" for e in self._entries.values()
-        ]
-        self.write("results.jsonl", "".join(lines))
+        self._write_entries()
 
     def is_finished(self, name: str, stamp: str) -> bool:
         """Returns whether this checkpoint, as it is now, has been scored."""
         entry = self._entries.get(name)
         return entry is not None and entry.scores is not None and entry.stamp == stamp
 
-    def write(self, name: str, content: str | bytes) -> Path:
-        """Writes a file of the folder so that it is there whole or not at all; returns its path.
+    def write(self, name: str, content: str | bytes) -> None:
+        """Writes a file of the folder, whole or not at all.
 
         Raises:
           InputError: It cannot be written.
         """
-        path = self._file(name)
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-        return path
+        write_file(self._file(name), content)
 
-    def _write_run(self, **fields: Any) -> None:  # noqa: ANN401
-        self._run |= fields
+    def read_picture(self, file: str) -> bytes:
+        """Returns a picture's file.
+
+        Args:
+          file: Its place below `images/`, as in `Picture.file`.
+
+        Raises:
+          InputError: It cannot be read, or lies elsewhere by a link.
+        """
+        folder, path = self._file("images"), self._file(f"images/{file}")
+        local = not isinstance(path, RemotePath)
+        if local and not Path(path).resolve().is_relative_to(Path(folder).resolve()):
+            raise InputError(
+                f"{path}: expected a picture in this folder, found a link to elsewhere"
+            )
+        return read_file(path, max_bytes=MAX_PICTURE_BYTES)
+
+    def _write_run(self) -> None:
         self.write("run.json", json.dumps(self._run, indent=2) + "\n")
 
-    def _file(self, name: str) -> Path:
+    def _write_entries(self) -> None:
+        self.write("results.jsonl", "".join(map(to_line, self._entries.values())))
+
+    def _file(self, name: str) -> epath.Path:
         return self.path / name
 
+    def _read(self, name: str, parse: Callable[[bytes], _T]) -> _T | None:
+        file = self._file(name)
+        if not file.exists():
+            return None
+        return _parse(file, parse, read_file(file, max_bytes=MAX_RESULTS_BYTES))
 
-def _parse(path: Path, parse: Any, text: str | None = None) -> Any:  # noqa: ANN401
+    def _parse_lines(self, text: bytes) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            place = f"{self._file('results.jsonl')}, line {number}"
+            entry = _parse(place, from_line, line)
+            if entry.name in entries:
+                raise InputError(f"{place}: a second entry of {shorten(entry.name)}")
+            entries[entry.name] = entry
+        return entries
+
+
+def _to_pictures(run: Mapping[str, Any]) -> list[Picture]:
+    for name in ("identity", "provenance", "about"):
+        if not isinstance(run.get(name, {}), Mapping):
+            raise ValueError(f"{name} that is no object")
+    return [to_picture(fields) for fields in run.get("reference_pictures") or ()]
+
+
+def _parse(place: object, parse: Callable[[Any], _T], content: object) -> _T:
     try:
-        return parse(path.read_text() if text is None else text)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: expected what jaxfid compare wrote, found: {error}") from error
-
-
-def _to_entry(line: str) -> Entry:
-    fields = json.loads(line)
-    pictures = {k: [Picture(**p) for p in found] for k, found in fields.pop("pictures").items()}
-    scores = fields.pop("scores")
-    known = None if scores is None else to_set_result(scores)
-    return Entry(**fields, scores=known, pictures=pictures)
+        return parse(content)
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{place}: expected what jaxfid compare wrote, found {error}") from error

@@ -4,20 +4,48 @@ import csv
 import dataclasses
 import io
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxfid.metrics.comparison import compare_sets
-from jaxfid.metrics.registry import heading
-from jaxfid.report.run_folder import Entry, RunFolder
-from jaxfid.report.text_table import align_columns
-from jaxfid.result import Comparison, SetResult
+from jaxfid.metrics.registry import greater_is_better, heading
+from jaxfid.report.entries import Entry
+from jaxfid.report.printable import printable
+from jaxfid.report.run_folder import RunFolder
+from jaxfid.report.text_table import align_columns, fit_columns
+from jaxfid.result import Comparison, MetricValue, SetResult
+
+_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)$")
+_CSV_PARTS = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
+
+Comparisons = Mapping[tuple[str, str], Comparison]
+"""By metric and checkpoint."""
 
 
-def compare_entries(entries: Sequence[Entry]) -> dict[tuple[str, str], Comparison]:
-    """Returns, by metric and checkpoint, how each scored checkpoint compares with the best one."""
-    scored = [entry.scores for entry in entries if entry.scores is not None]
-    return {(found.metric, found.other): found for found in compare_sets(scored)}
+def known_value(entry: Entry, name: str) -> float | None:
+    """Returns the value of a metric; None where the checkpoint has none that is a finite number."""
+    metric = None if entry.scores is None else entry.scores.metrics.get(name)
+    value = None if metric is None else metric.value
+    return value if value is not None and math.isfinite(value) else None
+
+
+def known_metric(entry: Entry, name: str) -> MetricValue | None:
+    """Returns a metric of a checkpoint, where `known_value` is not None."""
+    if entry.scores is None or known_value(entry, name) is None:
+        return None
+    return entry.scores.metrics[name]
+
+
+def show_metric(metric: MetricValue | None) -> str:
+    """Returns a metric as tables show it.
+
+    A standard error of 0 is left out: it is what few images give whose precision is 0, and no certainty.
+    """
+    if metric is None:
+        return "none"
+    return str(dataclasses.replace(metric, stderr=metric.stderr or None))
 
 
 def metric_names(entries: Sequence[Entry]) -> list[str]:
@@ -26,73 +54,112 @@ def metric_names(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(name for metrics in scored for name in metrics))
 
 
-def format_table(entries: Sequence[Entry]) -> str:
-    """Returns the table as lines of text, a row for each checkpoint."""
-    names, comparisons = metric_names(entries), compare_entries(entries)
-    compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
-    head = ["checkpoint", "step", *map(heading, names), *(f"{heading(n)} - best" for n in compared)]
-    rows = [_row(entry, names, compared, comparisons) for entry in entries]
-    return align_columns([head, *rows])
+def find_best(entries: Sequence[Entry], name: str) -> list[Entry]:
+    """Returns the checkpoints with the best value: several where they tie, none where nothing is known."""
+    known = [(value, e) for e in entries if (value := known_value(e, name)) is not None]
+    choose = max if greater_is_better(name) else min
+    best = choose((value for value, _ in known), default=None)
+    return [entry for value, entry in known if value == best]
 
 
-def _row(
-    entry: Entry,
-    names: Sequence[str],
-    compared: Sequence[str],
-    comparisons: Mapping[tuple[str, str], Comparison],
-) -> list[str]:
-    start = [entry.name, "" if entry.step is None else str(entry.step)]
-    if entry.scores is None:
-        return [*start, *("none" for _ in names), *("" for _ in compared)]
-    metrics = entry.scores.metrics
-    values = [str(metrics[name]) if name in metrics else "" for name in names]
-    gaps = [describe_gap(comparisons.get((name, entry.name))) for name in compared]
-    return [*start, *values, *gaps]
+def compare_entries(entries: Sequence[Entry]) -> Comparisons:
+    """Returns, by metric and checkpoint, how each scored checkpoint compares with the best one."""
+    scored = [
+        dataclasses.replace(
+            entry.scores,
+            metrics={n: m for n in entry.scores.metrics if (m := known_metric(entry, n))},
+        )
+        for entry in entries
+        if entry.scores is not None
+    ]
+    return {(found.metric, found.other): found for found in compare_sets(scored)}
 
 
 def describe_gap(comparison: Comparison | None) -> str:
     """Returns a difference from the best in a few words; of the best itself there is none."""
     if comparison is None:
         return "best"
-    gap = f"{comparison.difference:.3g} +- {comparison.stderr:.2g}"
+    if comparison.difference == 0:
+        return "equal"
+    gap = show_metric(MetricValue(comparison.difference, comparison.stderr))
     return gap if comparison.conclusive else f"{gap}, inconclusive"
+
+
+def short_names(entries: Sequence[Entry]) -> dict[str, str]:
+    """Returns how tables call the checkpoints: without endings, where these tell none apart."""
+    names = [entry.name for entry in entries]
+    short = [printable(_ENDINGS.sub("", name)) for name in names]
+    return dict(
+        zip(names, short if len({*short}) == len(short) else map(printable, names), strict=True)
+    )
+
+
+def has_step_column(entries: Sequence[Entry]) -> bool:
+    """Returns whether a step is known that its checkpoint's name does not show."""
+    return any(
+        entry.step is not None
+        and entry.step not in {int(digits) for digits in re.findall(r"\d{1,30}", entry.name)}
+        for entry in entries
+    )
+
+
+def format_table(entries: Sequence[Entry]) -> str:
+    """Returns the table as lines of text, a row for each checkpoint."""
+    names, comparisons = metric_names(entries), compare_entries(entries)
+    compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
+    heads = {name: printable(heading(name)) for name in names}
+    head = ["checkpoint", *heads.values(), *(f"{heads[name]} - best" for name in compared)]
+    called = short_names(entries)
+    rows = [[called[e.name], *_cells(e, names, compared, comparisons)] for e in entries]
+    if has_step_column(entries):
+        head.insert(1, "step")
+        for row, entry in zip(rows, entries, strict=True):
+            row.insert(1, "" if entry.step is None else str(entry.step))
+    return fit_columns([head, *rows])
+
+
+def _cells(
+    entry: Entry, names: Sequence[str], compared: Sequence[str], comparisons: Comparisons
+) -> list[str]:
+    known = {name: known_metric(entry, name) for name in names}
+    values = [show_metric(known[name]) for name in names]
+    gaps = [
+        "" if known[name] is None else describe_gap(comparisons.get((name, entry.name)))
+        for name in compared
+    ]
+    return [*values, *gaps]
 
 
 def format_csv(entries: Sequence[Entry]) -> str:
     """Returns the table as CSV: values, standard errors, differences from the best one."""
     names, comparisons = metric_names(entries), compare_entries(entries)
+    metrics = [f"{name}{part}" for name in names for part in _CSV_PARTS]
+    columns = ["checkpoint", "step", "num_images", *metrics, "failure"]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _columns(names), lineterminator="\n")
-    writer.writeheader()
-    for entry in entries:
-        row: dict[str, Any] = {
-            "checkpoint": entry.name,
-            "step": entry.step,
-            "failure": entry.failure,
-        }
-        if entry.scores is not None:
-            row["num_images"] = entry.scores.num_images
-            for name, metric in entry.scores.metrics.items():
-                row |= {name: metric.value, f"{name}_stderr": metric.stderr}
-                if (gap := comparisons.get((name, entry.name))) is not None:
-                    row[f"{name}_difference"] = gap.difference
-                    row[f"{name}_difference_stderr"] = gap.stderr
-                    row[f"{name}_conclusive"] = gap.conclusive
-        writer.writerow(row)
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writerow({column: printable(column) for column in columns})
+    writer.writerows(_csv_row(entry, names, comparisons) for entry in entries)
     return buffer.getvalue()
 
 
-def _columns(names: Sequence[str]) -> list[str]:
-    parts = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
-    metrics = [f"{name}{part}" for name in names for part in parts]
-    return ["checkpoint", "step", "num_images", *metrics, "failure"]
+def _csv_row(entry: Entry, names: Sequence[str], comparisons: Comparisons) -> dict[str, Any]:
+    failure = None if entry.failure is None else printable(entry.failure)
+    row = {"checkpoint": printable(entry.name), "step": entry.step, "failure": failure}
+    row["num_images"] = None if entry.scores is None else entry.scores.num_images
+    for name in names:
+        if (metric := known_metric(entry, name)) is not None:
+            row |= {name: metric.value, f"{name}_stderr": metric.stderr}
+        if (gap := comparisons.get((name, entry.name))) is not None:
+            values = (gap.difference, gap.stderr, gap.conclusive)
+            row |= {f"{name}{part}": v for part, v in zip(_CSV_PARTS[2:], values, strict=True)}
+    return row
 
 
 def format_json(run: RunFolder) -> str:
     """Returns all that is known of the run as JSON."""
     comparisons = compare_entries(run.entries).values()
     fields = {
-        **run.about,
+        **run.provenance,
         "identity": run.identity,
         "results": [entry.to_fields() for entry in run.entries],
         "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
@@ -105,7 +172,7 @@ def format_classes(result: SetResult) -> str:
     classes, means = result.classes or {}, result.class_means or {}
     head = ["class", "images", *means]
     rows = [
-        [name, str(of.num_images), *(str(of.metrics[metric]) for metric in means)]
+        [printable(name), str(of.num_images), *(str(of.metrics[metric]) for metric in means)]
         for name, of in classes.items()
     ]
     last = [f"mean of {len(classes)}", "", *(f"{mean:.6g}" for mean in means.values())]

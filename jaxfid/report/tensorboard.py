@@ -4,28 +4,45 @@ import importlib.util
 from pathlib import Path
 
 from jaxfid.errors import InputError
-from jaxfid.report.run_folder import Entry
+from jaxfid.report.entries import Entry
+from jaxfid.report.printable import printable
+from jaxfid.report.tables import known_metric, metric_names
 
 
 class ScalarWriter:
     """Writes `jaxfid/<metric>` and `jaxfid/<metric>_stderr` at the checkpoints' steps."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens a folder of event files; raises InputError where `tensorboardX` is not installed."""
+        """Opens a folder of event files.
+
+        Args:
+          folder: Where TensorBoard looks for them; it is made where there is none.
+
+        Raises:
+          InputError: The package `tensorboardX` is not installed, or the folder cannot be written to.
+        """
         if importlib.util.find_spec("tensorboardX") is None:
             raise InputError(
-                "tensorboard: needs the package tensorboardX; pip install 'jaxfid[tensorboard]'"
+                "tensorboard: needs the package tensorboardX; pip install tensorboardX"
             )
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
+        try:
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            raise InputError(
+                f"tensorboard: {folder}: cannot be written: {error.strerror}"
+            ) from error
 
     def write(self, entry: Entry) -> None:
         """Writes a checkpoint's scores; one without a step or scores has no place on a curve."""
-        if entry.step is None or entry.scores is None:
+        if entry.step is None:
             return
-        for name, metric in entry.scores.metrics.items():
-            self._writer.add_scalar(f"jaxfid/{name}", metric.value, entry.step)
-            if metric.stderr is not None:
-                self._writer.add_scalar(f"jaxfid/{name}_stderr", metric.stderr, entry.step)
+        for name in metric_names([entry]):
+            metric = known_metric(entry, name)
+            if metric is not None:
+                self._writer.add_scalar(f"jaxfid/{printable(name)}", metric.value, entry.step)
+                if metric.stderr is not None:
+                    tag = f"jaxfid/{printable(name)}_stderr"
+                    self._writer.add_scalar(tag, metric.stderr, entry.step)
         self._writer.flush()

@@ -109,6 +109,19 @@ def test_paths_may_be_mixed_and_equal_names_are_told_apart(tmp_path):
         names(first, first / "2")
 
 
+def test_checkpoints_of_several_runs_are_matched_by_step(tmp_path):
+    write(tmp_path, *(f"seed{seed}/step{step}.msgpack" for seed in (0, 1) for step in (5, 10)))
+    found = find_checkpoints([tmp_path / "seed0", tmp_path / "seed1"])
+    runs = [str(tmp_path / f"seed{seed}") for seed in (0, 1)]
+    assert [(c.step, c.run) for c in found] == [
+        (5, runs[0]),
+        (5, runs[1]),
+        (10, runs[0]),
+        (10, runs[1]),
+    ]
+    assert {c.run for c in find_checkpoints([tmp_path / "seed0"])} == {None}
+
+
 def test_paths_that_do_not_exist_are_all_named(tmp_path):
     with pytest.raises(InputError, match=r"none at .*a, .*b"):
         find_checkpoints([tmp_path / "a", tmp_path, tmp_path / "b"])

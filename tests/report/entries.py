@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from jaxfid.report.run_folder import Entry, Picture
-from jaxfid.result import Metric, SetResult
+from jaxfid.report.entries import Entry, Picture
+from jaxfid.result import MetricValue, SetResult
+
+NUM_IMAGES = 400
 
 
-def make_entry(step, fid, *, spread=0.05, seed=None, name=None, pictures=(), **metrics):
-    """A checkpoint whose FID has ten rests about its value; equal seeds move them together."""
-    noise = np.random.default_rng(step if seed is None else seed).normal(0, spread, 10)
-    rests = tuple((fid + noise - noise.mean()).tolist())
-    stderr = float(np.sqrt(0.9 * np.square(noise - noise.mean()).sum()))
-    scores = {"fid": Metric(fid, stderr=stderr, rests=rests)}
-    scores |= {key: Metric(value) for key, value in metrics.items()}
+def make_entry(step, fid, *, stderr=0.05, seed=None, name=None, pictures=(), run=None, **metrics):
+    """A checkpoint whose FID has this standard error; sets of one seed share their noise."""
+    noise = np.random.default_rng(step if seed is None else seed).normal(size=NUM_IMAGES)
+    influence = noise / noise.std(ddof=1) * stderr * np.sqrt(NUM_IMAGES)
+    influence = influence.astype(np.float32).astype(np.float64)  # as files keep it
+    scores = {"fid": MetricValue(fid, stderr=stderr, influence=influence)}
+    scores |= {key: MetricValue(value) for key, value in metrics.items()}
     name = name or f"step{step}"
     warnings = ["these values are no FIDs"]
     return Entry(
-        name, step, f"stamp {step}", 1.5, SetResult(name, 400, scores, (), warnings), None,
-        {kind: [Picture(**p) for p in found] for kind, found in dict(pictures).items()},
+        name, step, f"stamp {step}", 1.5, SetResult(name, NUM_IMAGES, scores, (), warnings), None,
+        {kind: [Picture(**p) for p in found] for kind, found in dict(pictures).items()}, run,
     )  # fmt: skip
 
 

@@ -2,11 +2,23 @@
 
 import csv
 import json
+import math
 
 import pytest
 
 from jaxfid.report.run_folder import RunFolder
-from jaxfid.report.tables import format_csv, format_json, format_table
+from jaxfid.report.tables import (
+    compare_entries,
+    describe_gap,
+    find_best,
+    format_csv,
+    format_json,
+    format_table,
+    short_names,
+    show_metric,
+)
+from jaxfid.report.text_table import align_columns
+from jaxfid.result import Comparison, MetricValue
 from tests.report.entries import make_entry, make_failure
 
 ENTRIES = [
@@ -20,14 +32,95 @@ ENTRIES = [
 
 def test_text_table():
     head, *rows = format_table(ENTRIES).splitlines()
-    assert head.split() == ["checkpoint", "step", "FID", "KID", "FID", "-", "best"]
-    assert rows[0] == "step1       1     9 +- 0.094    0.5   5 +- 0.11"
-    assert rows[1].split() == ["step2", "2", "none", "none"]
+    assert head.split() == ["checkpoint", "FID", "KID", "FID", "-", "best"]
+    assert rows[0].split()[:1] == ["step1"]
+    assert rows[1].split() == ["step2", "none", "none"]
     assert rows[2].endswith("best")
     assert "inconclusive" not in rows[3]
     assert rows[4].endswith("inconclusive")
     column = head.index("KID")
     assert [row[column : column + 3] for row in rows] == ["0.5", "non", "0.2", "0.3", "0.3"]
+
+
+def test_points_of_numbers_are_in_line():
+    rows = [
+        ["head", "FID"],
+        ["a", "9.5 +- 0.1"],
+        ["b", "none"],
+        ["c", "123.25"],
+        ["d", "-3"],
+        ["e", "1e-07"],
+    ]
+    assert align_columns(rows).splitlines() == [
+        "head  FID",
+        "a       9.5 +- 0.1",
+        "b     none",
+        "c     123.25",
+        "d      -3",
+        "e       1e-07",
+    ]
+
+
+def test_numbers_in_names_are_in_line_only_where_they_are_the_name():
+    assert align_columns([["x"], ["9"], ["100"], ["3d"]]).splitlines() == ["x", "  9", "100", "3d"]
+
+
+def test_wide_table_is_split_to_fit_a_terminal():
+    metrics = {
+        name: 0.123456 for name in ("kid", "precision", "recall", "density", "coverage", "mind")
+    }
+    entries = [make_entry(step, 10.0 * step, **metrics) for step in (1, 20, 300)]
+    first, second = format_table(entries).split("\n\n")
+    for part in (first, second):
+        assert [line.split()[0] for line in part.splitlines()] == [
+            "checkpoint",
+            "step1",
+            "step20",
+            "step300",
+        ]
+        assert max(map(len, part.splitlines())) <= 80
+    heads = [part.splitlines()[0] for part in (first, second)]
+    for name in ("FID", "KID", "Precision", "Recall", "Density", "Coverage", "best"):
+        assert sum(name in head for head in heads) >= 1
+
+
+def test_endings_go_where_names_stay_apart_and_steps_where_names_say_them():
+    entries = [make_entry(7, 1.0, name="ckpt_7.msgpack"), make_entry(8, 2.0, name="ckpt_8.msgpack")]
+    assert format_table(entries).split()[0:2] == ["checkpoint", "FID"]
+    assert list(short_names(entries).values()) == ["ckpt_7", "ckpt_8"]
+    alike = [make_entry(7, 1.0, name="7.msgpack"), make_entry(7, 2.0, name="7.npz")]
+    assert list(short_names(alike).values()) == ["7.msgpack", "7.npz"]
+    unsaid = [make_entry(100_000, 1.0, name="step1e5")]
+    assert format_table(unsaid).split()[0:2] == ["checkpoint", "step"]
+
+
+def test_best_is_the_largest_where_more_is_better_and_never_what_is_no_number():
+    entries = [
+        make_entry(1, math.nan, precision=0.5),
+        make_entry(2, 5.0, precision=math.inf),
+        make_entry(3, 4.0, precision=0.9),
+        make_entry(4, None, precision=0.9),
+    ]
+    assert [e.name for e in find_best(entries, "fid")] == ["step3"]
+    assert [e.name for e in find_best(entries, "precision")] == ["step3", "step4"]
+    assert find_best(entries, "kid") == []
+    assert {gap.best for gap in compare_entries(entries).values()} == {"step3"}
+    assert format_table(entries).splitlines()[1].split()[:2] == ["step1", "none"]
+
+
+def test_error_of_zero_claims_no_certainty():
+    assert describe_gap(Comparison("fid", "a", "b", 0.0, 0.0, False)) == "equal"
+    assert describe_gap(Comparison("fid", "a", "b", 0.5, 0.0, True)) == "0.5"
+    assert show_metric(MetricValue(0.0, stderr=0.0)) == "0"
+    assert show_metric(None) == "none"
+
+
+def test_names_that_cannot_be_printed_are_escaped():
+    entries = [make_entry(1, 1.0, name="a\udcff\x1b[2J\n"), make_entry(2, 2.0, name="\u56fe")]
+    for text in (format_table(entries), format_csv(entries)):
+        assert r"a\udcff\x1b[2J\n" in text
+        assert "\u56fe" in text
+        text.encode()
 
 
 def test_csv():
@@ -53,6 +146,6 @@ def test_json(tmp_path):
 
 
 def test_nothing_scored_yet():
-    assert format_table([]) == "checkpoint  step"
-    assert format_table([make_failure(1)]).splitlines()[1] == "step1       1"
+    assert format_table([]) == "checkpoint"
+    assert format_table([make_failure(1)]).splitlines()[1] == "step1"
     assert format_csv([]) == "checkpoint,step,num_images,failure\n"

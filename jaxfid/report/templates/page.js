@@ -4,6 +4,8 @@
   const heads = [...document.querySelectorAll("#scores thead th")];
   const tip = document.getElementById("tip");
 
+  // Sorting by any column.
+
   const keyOf = (row, column) => row.children[column]?.dataset.key;
 
   const compare = (a, b) => {
@@ -30,13 +32,15 @@
     });
   });
 
+  // The point of a curve shows its value, and its row lights up.
+
   const light = (id, on) => document.getElementById(id)?.classList.toggle("lit", on);
 
   document.querySelectorAll(".charts figure").forEach((figure) => {
-    const metric = figure.dataset.metric;
-    figure.querySelectorAll(`g[id^="${metric}-row"]`).forEach((point) => {
-      const row = point.id.slice(metric.length + 1);
-      const cell = document.querySelector(`#${row} [data-metric="${metric}"]`);
+    const { chart, column } = figure.dataset;
+    figure.querySelectorAll(`g[id^="${chart}-row"]`).forEach((point) => {
+      const row = point.id.slice(chart.length + 1);
+      const cell = document.querySelector(`#${row} [data-column="${column}"]`);
       const name = document.querySelector(`#${row} th`).textContent.trim();
       const show = () => {
         tip.textContent = `${name}\n${cell.textContent.trim()}`;
@@ -54,5 +58,54 @@
       point.addEventListener("pointerenter", show);
       point.addEventListener("pointerleave", hide);
     });
+  });
+
+  // A click enlarges a picture; another one, or Escape, closes it.
+
+  const large = document.getElementById("large");
+  document.addEventListener("click", (event) => {
+    const image = event.target.closest(".zoom")?.querySelector("img");
+    if (large.open) large.close();
+    else if (image) {
+      const words = document.createElement("p");
+      words.textContent = image.alt;
+      large.replaceChildren(image.cloneNode(), words);
+      large.showModal();
+    }
+  });
+
+  // Two checkpoints side by side.
+
+  const pairs = document.getElementById("pairs");
+  const sides = ["left", "right"].map((id) => document.getElementById(id));
+
+  const showPairs = () => {
+    const rows = sides.map((side) => document.querySelector(`#samples [data-row="${side.value}"]`));
+    const scores = sides.map((side) => document.getElementById(side.value));
+    pairs.replaceChildren(
+      ...rows.map((row, i) => {
+        const figure = document.createElement("figure");
+        const caption = document.createElement("figcaption");
+        const values = [...scores[i].querySelectorAll("[data-column]")].map((cell) => {
+          const head = heads[[...cell.parentNode.children].indexOf(cell)].textContent.trim();
+          return `${head} ${cell.textContent.trim() || "none"}`;
+        });
+        caption.textContent = [row.querySelector("th").textContent.trim(), ...values].join(", ");
+        const images = document.createElement("div");
+        images.append(...[...row.querySelectorAll(".zoom")].map((button) => button.cloneNode(true)));
+        figure.append(caption, images);
+        return figure;
+      }),
+    );
+  };
+
+  if (pairs) {
+    sides.forEach((side) => side.addEventListener("change", showPairs));
+    showPairs();
+  }
+
+  // On paper nothing opens.
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((details) => (details.open = true));
   });
 })();

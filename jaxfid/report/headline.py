@@ -1,0 +1,109 @@
+"""The first sentences of the page: what was compared under which conditions, and what came out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxfid.metrics.registry import greater_is_better, heading
+from jaxfid.report.entries import Entry
+from jaxfid.report.tables import Comparisons, find_best, known_metric, short_names, show_metric
+
+_FRECHET = {
+    "fid": "Frechet distance of these features",
+    "sfid": "spatial Frechet distance of these features",
+    "fid_infinity": "extrapolated Frechet distance of these features",
+}
+"""What a metric is with weights that are not official: by its name it would claim to be an FID."""
+
+
+def describe_conditions(provenance: Mapping[str, Any]) -> str:
+    """Returns reference, protocol and weights in a line; empty where nothing is known yet."""
+    reference, protocol, weights = (
+        _section(provenance, name) for name in ("reference", "protocol", "weights")
+    )
+    parts = []
+    if "name" in reference:
+        count = reference.get("num_images")
+        images = f", {count:,} images" if isinstance(count, int) else ""
+        parts.append(f"Against {reference['name']}{images}")
+    if "name" in protocol:
+        parts.append(f"protocol {protocol['name']}")
+    if "dims" in protocol:
+        parts.append(f"{protocol['dims']} features")
+    if "name" in weights:
+        kind = ", which are not the official ones" if is_unofficial(provenance) else ""
+        parts.append(f"weights {weights['name']}{kind}")
+    return "; ".join(parts)
+
+
+def is_unofficial(provenance: Mapping[str, Any]) -> bool:
+    """Returns whether the network is known not to be the one that published scores are made with."""
+    return _section(provenance, "weights").get("official") is False
+
+
+def describe_best(entries: Sequence[Entry], comparisons: Comparisons, *, unofficial: bool) -> str:
+    """Returns a sentence: which checkpoint is best in the first metric, and whether that is sure.
+
+    Args:
+      entries: The checkpoints.
+      comparisons: Each one's difference from the best.
+      unofficial: Whether the weights are not the official ones, so that no number is an FID.
+    """
+    name = first_metric(entries)
+    if name is None:
+        return "No checkpoint could be scored."
+    best = find_best(entries, name)
+    title = _FRECHET.get(name, heading(name)) if unofficial else heading(name)
+    which = f"{'highest' if greater_is_better(name) else 'lowest'} {title}"
+    value, called = show_metric(known_metric(best[0], name)), short_names(entries)
+    if len(best) > 1:
+        names = _join([called[entry.name] for entry in best])
+        return f"The {which} is that of several checkpoints, {value}: {names}."
+    close = _not_told_apart(name, best[0], comparisons)
+    lead = "" if close is None else _describe_lead([called.get(other, other) for other in close])
+    return f"Checkpoint {called[best[0].name]} has the {which}, {value}{lead}."
+
+
+def first_metric(entries: Sequence[Entry]) -> str | None:
+    """Returns the first metric that any checkpoint has a value of."""
+    known = (
+        name
+        for entry in entries
+        if entry.scores is not None
+        for name in entry.scores.metrics
+        if known_metric(entry, name) is not None
+    )
+    return next(known, None)
+
+
+def _not_told_apart(name: str, best: Entry, comparisons: Comparisons) -> list[str] | None:
+    """Names of checkpoints that may be as good as the best, nearest first; None if none was compared."""
+    gaps = [gap for (metric, _), gap in comparisons.items() if metric == name]
+    gaps = sorted((g for g in gaps if g.best == best.name), key=lambda gap: abs(gap.difference))
+    return [gap.other for gap in gaps if not gap.conclusive] if gaps else None
+
+
+def _describe_lead(close: Sequence[str]) -> str:
+    if close:
+        return f"; its lead over {_join(close)} is not more than chance may do"
+    return "; its lead over every other one is more than chance"
+
+
+def _join(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def collect_warnings(entries: Sequence[Entry]) -> list[str]:
+    """Returns what a reader has to know, each once; what holds of every checkpoint without its name."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        for warning in () if entry.scores is None else entry.scores.warnings:
+            of_all = warning.removeprefix(f"{entry.name}: ")
+            found.setdefault(warning if of_all == warning else f"each set: {of_all}")
+    return list(found)
+
+
+def _section(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of the provenance; empty where a damaged file holds something else."""
+    found = provenance.get(name)
+    return found if isinstance(found, Mapping) else {}
