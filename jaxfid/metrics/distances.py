@@ -43,6 +43,9 @@ class CentredFeatures:
         self.blocks = make_blocks(len(features), block_size)
         self._features, self._centre = features, centre
 
+    def __len__(self) -> int:
+        return len(self._features)
+
     def rows(self, block: Block) -> Float64[np.ndarray | Array, "n d"]:
         """Returns the block's rows less the centre; to be called under `jax.enable_x64(True)`."""
         rows = block.of(self._features)
@@ -82,7 +85,9 @@ def inner_products(
     On the device; where that is the CPU by NumPy, whose BLAS takes two thirds of XLA's time, and a
     third where `b` is `a` itself.
     """
-    return a @ b.T if jax.default_backend() == "cpu" else _multiply_on_device(a, b)
+    if jax.default_backend() == "cpu":
+        return np.asarray(a) @ np.asarray(b).T
+    return _multiply_on_device(a, b)
 
 
 def squared_distances(

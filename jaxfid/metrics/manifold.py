@@ -100,6 +100,9 @@ def manifold_scores(
     dgm-eval takes the fifth neighbour for all four. Realism is the ratio of distances, as
     published; its authors' code divides the squared ones.
 
+    The same words mean other numbers elsewhere: torch-fidelity and StyleGAN's `pr50k3` print
+    precision and recall of VGG16's features, ADM of Inception's pool3.
+
     Counts are of float64 distances, exact but for ties (`distances.ROUNDING`). torch-fidelity
     compares float32 ones, ADM's evaluator float16 ones where they are finite: their counts may
     differ by the images that lie on a surface to that precision.
@@ -123,21 +126,37 @@ def manifold_scores(
     """
     ks = {name: density_k if name in _BY_DENSITY_K else precision_k for name in metrics}
     _check(ks, reference_features, generated_features)
-    radii: dict[str, Float64[np.ndarray, " _"]] = {}
-    if "recall" in ks:
-        nearest = neighbour_distances(generated_features, k=precision_k, block_size=block_size)
-        radii["recall"] = nearest[:, -1]
-    if of_reference := {name: k for name, k in ks.items() if name != "recall"}:
-        if reference_neighbours is None:
-            reference_neighbours = neighbour_distances(
-                reference_features, k=max(of_reference.values()), block_size=block_size
-            )
-        _check_neighbours(reference_neighbours, len(reference_features), of_reference)
-        radii |= {name: reference_neighbours[:, k - 1] for name, k in of_reference.items()}
-    if "realism" in radii:
-        radii["realism"] = _keep_smaller_half(radii["realism"])
+    radii = _find_radii(
+        ks, reference_features, generated_features, reference_neighbours, block_size
+    )
     cover = _cover(reference_features, generated_features, radii, block_size)
     return _scores(cover, density_k)
+
+
+def _find_radii(
+    ks: Mapping[str, int],
+    reference_features: Features,
+    generated_features: Features,
+    reference_neighbours: Float64[np.ndarray, "_ _"] | None,
+    block_size: int,
+) -> Radii:
+    """Returns the squared radii that each metric asks for, from as few neighbours as will do."""
+    radii: dict[str, Float64[np.ndarray, " _"]] = {}
+    if "recall" in ks:
+        k = ks["recall"]
+        nearest = neighbour_distances(generated_features, k=k, block_size=block_size)
+        radii["recall"] = nearest[:, -1]
+    of_reference = {name: k for name, k in ks.items() if name != "recall"}
+    if not of_reference:
+        return radii
+    k = max(of_reference.values())
+    if reference_neighbours is None:
+        reference_neighbours = neighbour_distances(reference_features, k=k, block_size=block_size)
+    _check_neighbours(reference_neighbours, len(reference_features), k)
+    radii |= {name: reference_neighbours[:, k - 1] for name, k in of_reference.items()}
+    if "realism" in radii:
+        radii["realism"] = _keep_smaller_half(radii["realism"])
+    return radii
 
 
 def _check(
@@ -160,10 +179,7 @@ def _check(
             )
 
 
-def _check_neighbours(
-    neighbours: Float64[np.ndarray, "_ _"], num_images: int, ks: Mapping[str, int]
-) -> None:
-    k = max(ks.values())
+def _check_neighbours(neighbours: Float64[np.ndarray, "_ _"], num_images: int, k: int) -> None:
     if neighbours.shape[0] != num_images or neighbours.shape[1] < k:
         raise InputError(
             f"reference_neighbours: expected shape ({num_images}, {k} or more), found "

@@ -4,10 +4,10 @@ import dataclasses
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.blocks import BLOCK_SIZE, UncheckedFeatures, check_features
+from jaxfid.metrics.blocks import BLOCK_SIZE, Features, UncheckedFeatures, check_features
 from jaxfid.metrics.distances import CentredFeatures, find_centre, inner_products
 from jaxfid.metrics.pair import SetPair
 from jaxfid.metrics.registry import DEFAULT, MetricSpec
@@ -83,24 +83,12 @@ def mind(
         chosen, drawn_from = make_directions(num_directions, d, seed=seed), seed
     else:
         chosen, drawn_from = _check_directions(directions, d), None
-    m, n = len(reference_features), len(generated_features)
-    size = min(m, n)
-    squares, influence = np.empty(len(chosen)), np.zeros(size)
-    with jax.enable_x64(True):
-        # A shift of both sets moves no distance, and keeps the digits of features far from 0.
-        centre = find_centre(reference_features)
-        reference = CentredFeatures(reference_features, centre, block_size)
-        generated = CentredFeatures(generated_features, centre, block_size)
-        for first in range(0, len(chosen), _DIRECTIONS_AT_ONCE):
-            some = slice(first, first + _DIRECTIONS_AT_ONCE)
-            x = _project(reference, chosen[some], m)[_choose_rows(m, size)]
-            y = _project(generated, chosen[some], n)[_choose_rows(n, size)]
-            squares[some], potentials = _transport(x, y)
-            influence += potentials
+    size = min(len(reference_features), len(generated_features))
+    squares, influence = _compare(reference_features, generated_features, chosen, size, block_size)
     scale = 3 * d
     return Mind(
         value=float(scale * squares.mean()),
-        stderr=float(scale * (influence / len(chosen)).std() / np.sqrt(size)),
+        stderr=float(scale * influence.std() / np.sqrt(size)),
         stderr_directions=float(scale * squares.std() / np.sqrt(len(chosen))),
         num_images=size,
         num_directions=len(chosen),
@@ -134,37 +122,55 @@ def _check_directions(directions: Float[np.ndarray, "..."], d: int) -> Float64[n
     return wide
 
 
-def _choose_rows(count: int, size: int) -> Int[np.ndarray, " size"]:
-    """Returns the places of `size` rows, evenly spaced over `count`."""
-    return np.arange(size) * count // size
+def _compare(
+    reference_features: Features,
+    generated_features: Features,
+    directions: Float64[np.ndarray, "M d"],
+    size: int,
+    block_size: int,
+) -> tuple[Float64[np.ndarray, " M"], Float64[np.ndarray, " size"]]:
+    """Returns each direction's mean squared move, and each generated image's mean potential."""
+    squares, potentials = np.empty(len(directions)), np.zeros(size)
+    with jax.enable_x64(True):
+        # A shift of both sets moves no distance, and keeps the digits of features far from 0.
+        centre = find_centre(reference_features)
+        reference = CentredFeatures(reference_features, centre, block_size)
+        generated = CentredFeatures(generated_features, centre, block_size)
+        for first in range(0, len(directions), _DIRECTIONS_AT_ONCE):
+            some = slice(first, first + _DIRECTIONS_AT_ONCE)
+            x, y = (_project(each, directions[some], size) for each in (reference, generated))
+            squares[some], potential = _transport(x, y)
+            potentials += potential
+    return squares, potentials / len(directions)
 
 
 def _project(
-    features: CentredFeatures, directions: Float64[np.ndarray, "M d"], count: int
-) -> Float64[np.ndarray, "n M"]:
-    projected = np.empty((count, len(directions)))
+    features: CentredFeatures, directions: Float64[np.ndarray, "M d"], size: int
+) -> Float64[np.ndarray, "M size"]:
+    """Returns the projections of `size` rows, evenly spaced over the set."""
+    projected = np.empty((len(directions), len(features)))
     for block in features.blocks:
-        projected[block.rows] = inner_products(features.rows(block), directions)
-    return projected
+        projected[:, block.rows] = inner_products(directions, features.rows(block))
+    return projected[:, np.arange(size) * len(features) // size]
 
 
 def _transport(
-    x: Float64[np.ndarray, "n M"], y: Float64[np.ndarray, "n M"]
+    x: Float64[np.ndarray, "M n"], y: Float64[np.ndarray, "M n"]
 ) -> tuple[Float64[np.ndarray, " M"], Float64[np.ndarray, " n"]]:
     """Returns each direction's mean squared move, and each y's potential, summed over directions.
 
     The optimal plan between points on a line joins them in order. Its potential has the slope
     `2 (y - x)` at y: integrated along the sorted y, it says how much a further point there costs.
     """
-    order = np.argsort(y, axis=0)
-    y = np.take_along_axis(y, order, axis=0)
-    moves = y - np.sort(x, axis=0)
+    order = np.argsort(y)
+    y = np.take_along_axis(y, order, axis=1)
+    moves = y - np.sort(x)
     potential = np.zeros_like(y)
-    np.cumsum(np.diff(y, axis=0) * (moves[1:] + moves[:-1]), axis=0, out=potential[1:])
-    # The constant is free in each direction; without one the sum over directions is as good.
+    np.cumsum(np.diff(y) * (moves[:, 1:] + moves[:, :-1]), axis=1, out=potential[:, 1:])
+    # Each direction's potential has a free constant, which no standard deviation sees.
     by_image = np.empty_like(potential)
-    np.put_along_axis(by_image, order, potential, axis=0)
-    return np.mean(np.square(moves), axis=0), by_image.sum(axis=1)
+    np.put_along_axis(by_image, order, potential, axis=1)
+    return np.mean(np.square(moves), axis=1), by_image.sum(axis=0)
 
 
 def _compute(pair: SetPair) -> MetricValue:

@@ -16,6 +16,7 @@ from jaxfid.metrics.blocks import (
     make_blocks,
     normalise_rows,
 )
+from jaxfid.metrics.distances import inner_products
 from jaxfid.metrics.pair import SetPair
 from jaxfid.metrics.registry import DEFAULT, MetricSpec
 from jaxfid.result import MetricValue
@@ -85,7 +86,8 @@ def sum_second_moment(features: Features, block_size: int) -> Float64[np.ndarray
     total = np.zeros((features.shape[1],) * 2)
     with jax.enable_x64(True):
         for block in make_blocks(len(features), block_size):
-            total += np.asarray(_sum_outer(block.of(features), block.mask))
+            columns = _unit_rows(block.of(features), block.mask).T
+            total += np.asarray(inner_products(columns, columns))
     return total
 
 
@@ -116,21 +118,15 @@ def _influence(
     weighted = vectors * np.sqrt(np.maximum(-np.log(eigenvalues), 0))
     parts = np.empty(len(features))
     for block in make_blocks(len(features), block_size):
-        parts[block.rows] = _squared_lengths(block.of(features), weighted)
+        rows = _unit_rows(block.of(features), np.ones_like(block.mask))
+        parts[block.rows] = np.square(np.asarray(inner_products(rows, weighted.T))).sum(axis=1)
     return parts
 
 
 @jax.jit
-def _sum_outer(rows: Float[Array, "n d"], mask: Bool[Array, " n"]) -> Float64[Array, "d d"]:
-    unit = jnp.where(mask[:, None], normalise_rows(rows), 0)
-    return unit.T @ unit
-
-
-@jax.jit
-def _squared_lengths(
-    rows: Float[Array, "n d"], weighted: Float64[Array, "d k"]
-) -> Float64[Array, " n"]:
-    return jnp.sum(jnp.square(normalise_rows(rows) @ weighted), axis=1)
+def _unit_rows(rows: Float[Array, "n d"], mask: Bool[Array, " n"]) -> Float64[Array, "n d"]:
+    """Returns the rows divided by their lengths, and zeros where the mask is False."""
+    return jnp.where(mask[:, None], normalise_rows(rows), 0)
 
 
 def _compute(pair: SetPair) -> MetricValue:

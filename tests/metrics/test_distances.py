@@ -4,6 +4,10 @@ import pytest
 
 from jaxfid.metrics import distances as module
 from jaxfid.metrics.distances import CentredFeatures, find_centre
+from jaxfid.metrics.manifold import manifold_scores
+from jaxfid.metrics.mind import make_directions, mind
+from jaxfid.metrics.vendi import vendi_score
+from tests.metrics.features import make_small_features
 
 
 def compute_squared(x, y, centre):
@@ -49,3 +53,25 @@ def test_the_centre_is_the_mean_whatever_the_blocks(monkeypatch):
     np.testing.assert_allclose(
         find_centre(features), features.mean(axis=0, dtype=float), rtol=1e-12
     )
+
+
+def test_products_on_a_device_give_the_same_metrics(monkeypatch):
+    reference, generated = make_small_features()[:2]
+    directions = make_directions(3, 24)
+
+    def compute():
+        return (
+            manifold_scores(reference, generated, block_size=50),
+            mind(reference, generated, directions=directions, block_size=50).value,
+            vendi_score(generated, block_size=50).value,
+        )
+
+    by_blas = compute()
+    called = []
+    multiply = module._multiply_on_device
+    monkeypatch.setattr(module, "_multiply_on_device", lambda *x: called.append(1) or multiply(*x))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # what it decides by
+    on_device = compute()
+    assert called
+    assert on_device[0] == by_blas[0]  # counts
+    assert on_device[1:] == pytest.approx(by_blas[1:], rel=1e-12)  # float64 sums in another order
