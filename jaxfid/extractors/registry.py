@@ -10,6 +10,7 @@ from jaxfid.extractors.inception.model import FEATURE_WIDTHS
 from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.keras import make_keras_network
 from jaxfid.extractors.named_function import load_function
+from jaxfid.extractors.networks import NETWORKS, Network, make_network
 from jaxfid.extractors.precision import get_precision
 from jaxfid.extractors.torchvision import make_torchvision_network
 from jaxfid.extractors.weights import load_weights
@@ -67,6 +68,18 @@ def _load_inception(options: LoadOptions) -> Extractor:
     )
 
 
+def _describe(network: Network) -> ExtractorSpec:
+    """A row of `NETWORKS` as a row of this table."""
+    return ExtractorSpec(
+        network.name,
+        lambda options: make_network(
+            network.name, options.weights, options.precision, options.protocol
+        ),
+        network.features,
+        protocols=network.protocol_names,
+    )
+
+
 EXTRACTORS: dict[str, ExtractorSpec] = {
     spec.name: spec
     for spec in (
@@ -86,6 +99,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
             lambda options: make_keras_network(options.weights, options.precision),
             {"2048": 2048},
         ),
+        *map(_describe, NETWORKS.values()),
     )
 }
 """One row for each network."""

@@ -40,6 +40,17 @@ def crop_image(
     return image
 
 
+def keeps_whole(crop: str, height: int, width: int) -> bool:
+    """Returns whether the crop leaves an image of this size as it is.
+
+    Raises:
+      InputError: The string names no crop.
+    """
+    parse_crop(crop)
+    _, _, size = crop.partition(":")
+    return height == width and (crop == "center" or height == int(size))
+
+
 def parse_crop(crop: str) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the function that a crop's string names.
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
+from jaxfid.preprocessing.crop import crop_image, keeps_whole
 from jaxfid.preprocessing.protocol import Protocol, ResizeRule
 from jaxfid.preprocessing.rounded_resize import (
     AxisTaps,
@@ -299,6 +300,38 @@ def normalise(images: Float32[Array, "*n"], protocol: Protocol) -> Float32[Array
     if not missing:
         return scaled
     return jnp.pad(scaled, ((0, 0), (0, missing), (0, missing), (0, 0)))
+
+
+def check_needs_no_crop(protocol: Protocol, height: int, width: int) -> None:
+    """Passes when images of this size give the same input with and without the protocol's crops.
+
+    Crops are the host's work; images that are on a device already get none.
+
+    Raises:
+      InputError: A crop would cut or resize the images.
+    """
+    for crop in protocol.crops:
+        # torchvision's resize of a square image to the network's size is the protocol's own.
+        same = crop == f"short:{protocol.size_px}" and protocol.rule.rounded and height == width
+        if not same and not keeps_whole(crop, height, width):
+            raise InputError(
+                f"images: {protocol.name} crops them ({crop}), which is not done on a device; found "
+                f"{height} x {width} pixels. Crop them first, or score them as files"
+            )
+
+
+def prepare_on_host(
+    image: UInt8[np.ndarray, "h w 3"], protocol: Protocol, *, largest_px: int
+) -> UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "out out 3"]:
+    """Returns what a decode worker makes of an image: cropped, and reduced where it is large.
+
+    Args:
+      image: 8-bit RGB.
+      protocol: Whose crops and size.
+      largest_px: Side up to which the device does the resize.
+    """
+    cropped = crop_image(image, protocol.crops)
+    return reduce_on_host(cropped, protocol) if max(cropped.shape) > largest_px else cropped
 
 
 def reduce_on_host(

@@ -28,6 +28,22 @@ VITS = {
     "siglip2": (SIGLIP, 48),
     "siglip2_smaller": (SIGLIP, 40),
 }
+FULL = {
+    # Name of a network, its input rule, the side that the rule resizes to and the side of the input.
+    "dinov2_vits14": ("dgm_eval", 224, 224),
+    "dinov2_vitb14": ("dgm_eval", 224, 224),
+    "dinov2_vitl14": ("dgm_eval", 224, 224),
+    "dinov2_vitg14": ("dgm_eval", 224, 224),
+    "dinov2_vitl14_timm": ("fdr", 256, 266),
+    "clip_vitb32": ("clip_fid", 224, 224),
+    "clip_vitl14": ("clip_fid", 224, 224),
+    "clip_vitl14_336": ("cmmd", 336, 336),
+    "clip_vitl14_timm": ("fdr", 256, 266),
+    "mae_vitl16": ("fdr", 224, 224),
+    "siglip2_so400m_256": ("fdr", 224, 224),
+    "convnextv2_base": ("fdr", 224, 224),
+}
+
 CONVNEXT = dict(depths=(1, 1, 3, 1), widths=(12, 20, 28, 36))
 CONVNEXT_PX = 64
 

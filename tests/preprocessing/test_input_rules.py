@@ -32,7 +32,14 @@ from jaxfid.preprocessing.protocol import (
     fdr_protocol,
     get_protocol,
 )
-from jaxfid.preprocessing.resize import batch_positions, normalise, reduce_on_host, resize
+from jaxfid.preprocessing.resize import (
+    batch_positions,
+    check_needs_no_crop,
+    normalise,
+    prepare_on_host,
+    reduce_on_host,
+    resize,
+)
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures" / "input_rules.npz"
 FDR_256 = fdr_protocol(256, IMAGENET, multiple_px=14)
@@ -249,6 +256,35 @@ def test_a_crop_that_is_none_is_refused(crop):
         crop_image(np.zeros((4, 4, 3), np.uint8), [crop])
     with pytest.raises(InputError, match="crop: expected center"):
         CLEAN.with_crop(crop)
+
+
+def test_a_worker_crops_and_reduces_what_is_large():
+    image = make_noise(700, 900)
+    prepared = prepare_on_host(image, CMMD, largest_px=512)
+    np.testing.assert_array_equal(prepared, reduce_on_host(image[:, 100:800], CMMD))
+    small = prepare_on_host(image, EDM2.with_crop("adm:64"), largest_px=512)
+    assert (small.dtype, small.shape) == (np.uint8, (64, 64, 3))
+    assert prepare_on_host(image[:9, :9], EDM2, largest_px=512).shape == (9, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "size"),
+    [(CMMD, (50, 51)), (CLIP_FID, (224, 225)), (EDM2.with_crop("adm:64"), (128, 128))],
+)
+def test_images_on_a_device_that_need_a_crop_are_refused(protocol, size):
+    with pytest.raises(InputError, match=r"crops them \(.*found \d+ x \d+ pixels. Crop them first"):
+        check_needs_no_crop(protocol, *size)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "size"),
+    [(CMMD, (50, 50)), (CLIP_FID, (99, 99)), (EDM2.with_crop("adm:64"), (64, 64)), (EDM2, (3, 9))],
+)
+def test_images_that_a_crop_leaves_as_they_are_need_none(protocol, size):
+    check_needs_no_crop(protocol, *size)
+    image = make_noise(*size)
+    with_crops = reduce_on_host(crop_image(image, protocol.crops), protocol)
+    np.testing.assert_array_equal(with_crops, reduce_on_host(image, protocol))
 
 
 # Protocols as data

@@ -1,0 +1,150 @@
+"""Weights of published networks: from a file that the user names, or random."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+from jaxtyping import Float32
+
+from jaxfid.errors import InputError, WeightsUnavailableError
+from jaxfid.extractors.checkpoint_layouts import Shape, convert_tensors
+from jaxfid.extractors.layers import nest_params
+from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Where a network's weights come from.
+
+    Attributes:
+      file: Name of the published file.
+      url: Where it is published.
+      license: SPDX identifier of its licence.
+      sha256: Its digest; None where nobody has published one. Weights of another digest are "unrecognised".
+    """
+
+    file: str
+    url: str
+    license: str
+    sha256: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NetworkWeights:
+    """A network's parameters and what results say of them.
+
+    Attributes:
+      name: The file's name, "unrecognised weights (FILE)", or "untrained".
+      sha256: Digest of the file; None where there is none.
+      official: Whether that digest is the published one.
+      params: Nested dict of float32 arrays.
+    """
+
+    name: str
+    sha256: str | None
+    official: bool
+    params: Mapping[str, Any] = dataclasses.field(repr=False)
+
+
+def load_network_weights(
+    weights: str | pathlib.Path,
+    make_shapes: Callable[[], Mapping[str, Shape]],
+    published: Published,
+    *,
+    network: str,
+) -> NetworkWeights:
+    """Returns the parameters of a network.
+
+    Args:
+      weights: Path of a checkpoint (`.pth`, `.pt` or `.safetensors`), or "untrained" for seeded random
+        numbers.
+      make_shapes: Gives the shapes of the parameters by dotted path; called once there are weights.
+      published: What "auto" stands for. It is not downloaded; the error says where it lies.
+      network: Its name, for messages.
+
+    Raises:
+      InputError: The file cannot be read or does not hold the network.
+      WeightsUnavailableError: No file was named.
+    """
+    if weights == "auto":
+        raise WeightsUnavailableError(
+            f"{network}'s weights are not fetched: download {published.url} and name it, --weights "
+            f"{published.file}; or a dry run, whose numbers mean nothing: --weights untrained"
+        )
+    if weights == "untrained":
+        return NetworkWeights("untrained", None, False, nest_params(draw_params(make_shapes())))
+    path, shapes = pathlib.Path(weights).expanduser(), make_shapes()
+    params = _read_params(path, shapes, network)
+    sha256 = _file_sha256(path)
+    official = sha256 == published.sha256
+    name = published.file if official else f"unrecognised weights ({path.name})"
+    _say_license(network, published.license)
+    return NetworkWeights(name, sha256, official, nest_params(params))
+
+
+def _read_params(
+    path: pathlib.Path, shapes: Mapping[str, Shape], network: str
+) -> dict[str, np.ndarray]:
+    tensors, repeated = _read_tensors(path)
+    try:
+        return convert_tensors(tensors, shapes, network=network, repeated=repeated)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read_tensors(path: pathlib.Path) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+    if path.suffix != ".safetensors":
+        return read_torch_tensors(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a weights file, found no file there")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, ()  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no intact safetensors file: {error}") from error
+
+
+def _file_sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_PERMISSIVE = {"Apache-2.0", "MIT", "BSD-3-Clause"}
+
+
+@functools.cache  # once for each network
+def _say_license(network: str, license: str) -> None:
+    if license not in _PERMISSIVE:
+        print(
+            f"{network}: its weights are licensed {license}, which forbids commercial use",
+            file=sys.stderr,
+        )
+
+
+def draw_params(shapes: Mapping[str, Shape]) -> dict[str, Float32[np.ndarray, "..."]]:
+    """Returns random parameters, the same on every machine.
+
+    Matrices are uniform with variance 1 / inputs, which keeps the scale of what is normalised before;
+    vectors are as at the start of a training.
+    """
+    rng = np.random.default_rng(0)
+    return {name: _draw(rng, name, shape) for name, shape in sorted(shapes.items())}
+
+
+def _draw(rng: np.random.Generator, name: str, shape: Shape) -> Float32[np.ndarray, "..."]:
+    if len(shape) == 1:
+        is_factor = name.endswith((".gamma", ".weight"))
+        return np.full(shape, 1.0 if is_factor else 0.0, np.float32)
+    is_token = name.endswith(("_token", "_embed", "latent"))
+    bound = np.float32(math.sqrt(3 / (1 if is_token else math.prod(shape[1:]))))
+    numbers = rng.random(shape, np.float32)
+    numbers -= np.float32(0.5)
+    numbers *= 2 * bound  # in place: the largest network has 4.5 GB
+    return numbers
