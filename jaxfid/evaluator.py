@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, UInt8
+from jaxtyping import Array, Bool, Float32, Shaped
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import (
@@ -137,14 +137,15 @@ class Evaluator:
     def update(
         self,
         state: EvaluatorState,
-        images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"],
-        mask: Bool[Array, " n"] | None = None,
+        images: Shaped[Array | np.ndarray, "..."],
+        mask: Bool[Array | np.ndarray, "..."] | None = None,
     ) -> EvaluatorState:
         """Returns the state with further images.
 
         Args:
           state: From `init` or an earlier update.
-          images: Any number of them, on any devices, of any one size.
+          images: Any number of them, `(n, h, w, 3)`, on any devices, of any one size: uint8, or floating
+            in the range that was stated.
           mask: True where there is an image; None where there is one in every row.
 
         Raises:
@@ -154,9 +155,7 @@ class Evaluator:
         """
         return self.update_from_features(state, self.features(images), mask)
 
-    def features(
-        self, images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]
-    ) -> Float32[Array, "n d"]:
+    def features(self, images: Shaped[Array | np.ndarray, "..."]) -> Float32[Array, "n d"]:
         """Returns the features of the images, differentiable in floating ones.
 
         Raises:
@@ -168,7 +167,7 @@ class Evaluator:
         self,
         state: EvaluatorState,
         features: Float32[Array, "n d"],
-        mask: Bool[Array, " n"] | None = None,
+        mask: Bool[Array | np.ndarray, "..."] | None = None,
     ) -> EvaluatorState:
         """Returns the state with further images, whose features are given; else as `update`."""
         return self._network.update(state, features, mask)

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from jaxfid.errors import InputError
@@ -14,7 +13,7 @@ from jaxfid.metrics.registry import metric_options, split_names
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
 
 DIMS = (64, 192, 768, 2048)
-"""Widths of Inception's features that a Frechet distance may be taken of; 2048 (pool3) is the FID of papers."""
+"""Widths of Inception's features that a Frechet distance may be of. 2048 (pool3) is the FID of papers."""
 
 Weights = str | os.PathLike[str]
 
@@ -120,7 +119,7 @@ class RuntimeSettings:
     num_workers: int = 2
     devices: int | None = None
     sums: Literal["auto", "device", "host"] = "auto"
-    resume: Path | None = None
+    resume: str | None = None
     resume_every_s: float = 30.0
     resume_strict: bool = False
     progress: bool = False
@@ -205,7 +204,7 @@ def _resolve(given: Mapping[str, Any]) -> dict[str, Any]:
         "protocol": None if protocol is None else get_protocol(protocol),
         "names": split_names(metrics),
         "options": _choose_options(given, adm=_asks_for_adm(metrics)),
-        "resume": None if resume is None else Path(resume),
+        "resume": None if resume is None else os.fspath(resume),
     }
 
 

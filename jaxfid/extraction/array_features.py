@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float32, Shaped
 
 from jaxfid.context import own_context
 from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_automatic_axes
@@ -47,8 +47,8 @@ class ArrayFeatures:
     def __call__(
         self,
         params: Any,  # noqa: ANN401
-        images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"],
-    ) -> dict[str, Float32[Array, "n d"]]:
+        images: Shaped[Array | np.ndarray, "..."],
+    ) -> dict[str, Float32[Array, "n _"]]:
         """Returns the features of the images by name, some images at a time."""
         sharers = count_sharers(images)
         rows = ROWS_PER_ACCELERATOR

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -34,13 +35,14 @@ from jaxfid.extraction.image_set import (
 from jaxfid.extraction.snapshots import Snapshots, snapshot_path
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch, Batches
-from jaxfid.images.identity import identify_source
+from jaxfid.images.identity import identify_content, identify_source
 from jaxfid.images.interface import ImageSource
 from jaxfid.preprocessing.resize import reduce_on_host
 from jaxfid.provenance import Provenance, versions
 from jaxfid.stats.files import Stats
 from jaxfid.stats.kept_rows import kept_indices
 from jaxfid.stats.moments import Moments
+from jaxfid.storage.files import check_writable
 
 ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 32, 256
 
@@ -83,7 +85,7 @@ class ExtractOptions:
     on_error: Literal["fail", "skip"] = "fail"
     limit: int | None = None
     seed: int = 0
-    resume: Any = None
+    resume: str | os.PathLike[str] | None = None
     resume_every_s: float = 30.0
     resume_strict: bool = False
     progress: bool = False
@@ -146,13 +148,18 @@ def _see(
     group = process_group()
     joint = _JointPass(requests, local_mesh(options.devices))
     kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
-    identity = _identify_pass(source, requests, kept, options)
-    # The batches decide which process sees what, and a gather counts on equal numbers of devices.
-    group.require_agreement({**identity, "devices": jax.local_device_count()})
+    identity = _identify_pass(requests, kept, options)
+    # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks and
+    # inodes differ between machines: what they have to see alike is content.
+    group.require_agreement(
+        {**identity, **identify_content(source), "devices": jax.local_device_count()}
+    )
     keepers = [keeper for one in kept for keeper in one.keepers()]
     path = None
     if options.resume is not None:
         path = snapshot_path(options.resume, snapshot_name, process=group.index)
+        check_writable(path)
+        identity |= identify_source(source, strict=options.resume_strict)
     position = {"processes": group.count, "process": group.index}
     snapshots = Snapshots(
         path,
@@ -272,7 +279,6 @@ class _Kept:
 
 
 def _identify_pass(
-    source: ImageSource,
     requests: Sequence[Request],
     kept: Sequence[_Kept],
     options: ExtractOptions,
@@ -286,7 +292,6 @@ def _identify_pass(
         "batch size": options.batch_size,
         **{f"kept of {one.name}": one.describe() for one in kept},
         **_name_entries(requests),
-        **identify_source(source),
     }
 
 

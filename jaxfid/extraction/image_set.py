@@ -131,8 +131,7 @@ class ImageSet:
     def known(self, extractors: Mapping[str, str]) -> dict[str, ExtractedFeatures]:
         """Returns what the file tells, by the names of the extractors.
 
-        A file holds features of one extractor. Where several are asked for, it is the one that the file names,
-        else the first.
+        A file holds features of one extractor: with several, the one that it names, else the first.
 
         Args:
           extractors: For each extractor's name, what it calls the features that the file holds.

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Float32, Int32, Shaped
 
 from jaxfid.context import own_context
 from jaxfid.errors import InputError
@@ -19,7 +19,8 @@ from jaxfid.stats.array_tree import array_tree
 from jaxfid.stats.kept_rows import MAX_KEPT_ROWS, KeptRows
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
-Images = UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]
+Images = Shaped[Array | np.ndarray, "..."]
+"""Images `(n, h, w, 3)`, uint8 or floating; anything else is refused with a message."""
 
 
 @array_tree
@@ -69,7 +70,9 @@ def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
     """
     rows = jax.tree.map(lambda leaf: _stack_over(leaf, axis_name), state.rows).total_over(0)
     with jax.enable_x64(True):
-        return EvaluatorState(jax.lax.psum(state.moments, axis_name), rows, jnp.ones_like(state.parts))
+        return EvaluatorState(
+            jax.lax.psum(state.moments, axis_name), rows, jnp.ones_like(state.parts)
+        )
 
 
 def _stack_over(leaf: Array, axis_name: str) -> Array:
@@ -126,7 +129,7 @@ class OnDevice:
     def update(
         self,
         state: EvaluatorState,
-        features: Float32[Array | np.ndarray, "n d"],
+        features: Float[Array | np.ndarray, "n d"],
         mask: Bool[Array | np.ndarray, "..."] | None = None,
     ) -> EvaluatorState:
         """Returns the state with further images, whose features are given.

@@ -10,18 +10,19 @@ import functools
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from etils import epath
 
 from jaxfid.errors import InputError
 from jaxfid.images.batches import Batch, Batches, Skipped
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.storage.files import write_file
 from jaxfid.storage.names import slug
+from jaxfid.storage.npy import read_npz
+from jaxfid.storage.paths import as_path
 
 LARGEST_SHARE = 0.05
 """Snapshots that are long to write are made more rarely, so as to cost at most this share of the time."""
@@ -41,6 +42,10 @@ class Keeper(Protocol):
         """Starts from what `state` gave, whatever the number of devices was."""
 
 
+class _OtherRunError(InputError):
+    """The snapshot is whole, and is of another run."""
+
+
 class Snapshots:
     """One set's progress in one process.
 
@@ -51,7 +56,7 @@ class Snapshots:
 
     def __init__(
         self,
-        path: Path | None,
+        path: str | os.PathLike[str] | None,
         identity: Mapping[str, Any],
         keepers: Sequence[Keeper],
         *,
@@ -73,12 +78,13 @@ class Snapshots:
         """
         self.next_batch = 0
         self.skipped: list[Skipped] = []
-        self._path, self._keepers = path, keepers
+        self._path = None if path is None else as_path(path)
+        self._keepers = keepers
         self._every_s, self._keep_finished = every_s, keep_finished
         self._identity = Provenance(identity)
         self._due = time.monotonic() + every_s
-        if path is not None and path.exists():
-            self._restore(path)
+        if self._path is not None and self._path.exists():
+            self._restore(self._path)
 
     def follow(
         self, batches: Batches, *, check: Callable[[], None] = lambda: None
@@ -110,7 +116,7 @@ class Snapshots:
         if self._path is not None and self._keep_finished and len(batches):
             self._save(self._path)
 
-    def _save(self, path: Path) -> None:
+    def _save(self, path: epath.Path) -> None:
         header = {
             "identity": dict(self._identity),
             "next_batch": self.next_batch,
@@ -127,24 +133,24 @@ class Snapshots:
         now = time.monotonic()
         self._due = now + max(self._every_s, (now - began) / LARGEST_SHARE)
 
-    def _restore(self, path: Path) -> None:
+    def _restore(self, path: epath.Path) -> None:
         try:
             self._restore_from(path)
-        except InputError:
+        except _OtherRunError:
             raise
-        except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile) as error:
+        # Whatever a damaged file leads to: its arrays and numbers are taken as they are.
+        except (InputError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
                 f"resume: {path} cannot be read: {error}. Delete it to see its images again"
             ) from error
 
-    def _restore_from(self, path: Path) -> None:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+    def _restore_from(self, path: epath.Path) -> None:
+        arrays = dict(read_npz(path))
         header = json.loads(str(arrays.pop("about")))
         unequal = Provenance(header["identity"]).diff(self._identity)
         if unequal:
             changes = "; ".join(describe_change(*change) for change in unequal)
-            raise InputError(
+            raise _OtherRunError(
                 f"resume: {path} is of another run: {changes}. Go on as that run began, or "
                 "choose another folder"
             )
@@ -157,7 +163,7 @@ class Snapshots:
         self.skipped = [Skipped(key, reason) for key, reason in header["skipped"]]
 
 
-def snapshot_path(folder: str | os.PathLike[str], name: str, *, process: int) -> Path:
+def snapshot_path(folder: str | os.PathLike[str], name: str, *, process: int) -> epath.Path:
     """Returns where a process keeps the snapshot of a set.
 
     Args:
@@ -165,4 +171,4 @@ def snapshot_path(folder: str | os.PathLike[str], name: str, *, process: int) ->
       name: The set's, no other set's of the same run.
       process: Index of the process.
     """
-    return Path(folder) / f"{slug(name)}.{process}.npz"
+    return as_path(folder) / f"{slug(name)}.{process}.npz"

@@ -143,14 +143,17 @@ FeatureNetwork = Extractor
 
 
 def _extract(
-    apply: Apply, default_feature: str, params: Any, images: Float[Array, "n s s 3"]
+    apply: Apply,
+    default_feature: str,
+    params: Any,  # noqa: ANN401
+    images: Float[Array, "n s s 3"],
 ) -> dict[str, Float32[Array, "n _"]]:
     found = apply(params, images)
     named = found if isinstance(found, Mapping) else {default_feature: found}
     return {name: features.astype(jnp.float32) for name, features in named.items()}
 
 
-def digest_params(params: Any) -> str:
+def digest_params(params: Any) -> str:  # noqa: ANN401
     """Returns the SHA-256 over every array of a pytree: its path, dtype, shape and numbers."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

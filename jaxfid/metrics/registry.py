@@ -1,7 +1,7 @@
 """Every metric by name. A metric is one file of this package with its `MetricSpec` in `SPECS`.
 
-Command line, `all`, JSON, tables, the report's headings and directions, and what `--resume` and `compare` hold
-equal follow from the spec: nothing else has to be touched.
+Command line, `all`, JSON, tables, headings and directions of the report, and what `--resume` and `compare`
+hold equal follow from the spec: nothing else has to be touched.
 """
 
 import dataclasses

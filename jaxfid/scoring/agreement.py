@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxfid.distributed.group import process_group
 from jaxfid.extraction.image_set import ImageSet
-from jaxfid.images.identity import identify_source
+from jaxfid.images.identity import identify_content, identify_source
 from jaxfid.settings import Settings
 from jaxfid.storage.digests import digest_arrays
 
@@ -44,12 +44,21 @@ def _describe(settings: Settings, image_sets: Sequence[ImageSet]) -> dict[str, A
         "batch_size": settings.runtime.batch_size,
     }
     for number, image_set in enumerate(image_sets):
-        entries |= {f"{n} of set {number}": v for n, v in identify_image_set(image_set).items()}
+        identity = identify_image_set(image_set, content_alone=True)
+        entries |= {f"{n} of set {number}": v for n, v in identity.items()}
     return entries
 
 
-def identify_image_set(image_set: ImageSet) -> dict[str, Any]:
-    """Returns what tells a set from any other: digests of its statistics, features and images."""
+def identify_image_set(
+    image_set: ImageSet, *, content_alone: bool = False, strict: bool = False
+) -> dict[str, Any]:
+    """Returns what tells a set from any other: digests of its statistics, features and images.
+
+    Args:
+      image_set: As it was opened.
+      content_alone: Leave out times and inodes, which differ between machines.
+      strict: Look at every byte of the images.
+    """
     entries: dict[str, Any] = {}
     stats = image_set.stats
     while stats is not None:
@@ -59,5 +68,6 @@ def identify_image_set(image_set: ImageSet) -> dict[str, Any]:
     if image_set.features is not None:
         entries["features"] = digest_arrays({"rows": image_set.features.rows})
     if image_set.source is not None:
-        entries |= identify_source(image_set.source)
+        identify = identify_content if content_alone else identify_source
+        entries |= identify(image_set.source, strict=strict)
     return entries

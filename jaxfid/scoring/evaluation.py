@@ -50,7 +50,7 @@ class Evaluation:
 
     def __init__(
         self, settings: Settings, image_sets: Sequence[ImageSet] = (), *, largest: int = 1
-    ):
+    ) -> None:
         """Resolves the choices.
 
         Args:

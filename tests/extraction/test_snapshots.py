@@ -1,7 +1,6 @@
 """Laws of snapshots: whenever a run is killed, going on gives what would have come without."""
 
 import os
-import pathlib
 
 import numpy as np
 import pytest
@@ -60,8 +59,8 @@ def write_half(file, **arrays):
     [
         (np, "savez", write_half),
         (os, "fsync", lambda *arguments: None),
-        (pathlib.Path, "replace", lambda *arguments: None),
-        (pathlib.Path, "replace", pathlib.Path.replace),
+        (os, "replace", lambda *arguments: None),
+        (os, "replace", os.replace),
     ],
     ids=["half written", "written", "on disk", "replaced"],
 )
@@ -166,10 +165,9 @@ def test_a_damaged_snapshot_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"resume: .*file/folder cannot be made"):
-        snapshot_path(tmp_path / "file" / "folder", "images", process=0)
-    with pytest.raises(InputError, match=r"set\.npz cannot be written"):
-        run(tmp_path / "absent" / "set.npz", Fragile())
+    path = snapshot_path(tmp_path / "file" / "folder", "images", process=0)
+    with pytest.raises(InputError, match=r"file/folder/images.*: cannot be written"):
+        run(path, Fragile())
 
 
 def test_sets_and_processes_have_files_of_their_own(tmp_path):
@@ -188,6 +186,5 @@ def test_another_draw_of_an_array_is_another_set():
         identify_source(ArraySource(images, name="a")) for images in (IMAGES, other, IMAGES.copy())
     )
     assert first == again
-    assert first["listing"] == second["listing"]
-    assert first["pixels"] != second["pixels"]
-    assert identify_source(Fragile(broken=0))["pixels"] != identify_source(Fragile())["pixels"]
+    assert first != second
+    assert identify_source(Fragile(broken=0)) != identify_source(Fragile())

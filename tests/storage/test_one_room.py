@@ -13,10 +13,6 @@ FUNCTIONS = {"open", "os.open", "np.load", "np.save", "np.savez", "np.savez_comp
 # Calls that name no file of a user's: a URL, an object that is already read.
 NO_FILES = {"Image.open", "opener.open", "archive.open", "self._archive.open"}
 NOT_YET = {
-    "cli/__init__.py": {"write_text"},
-    "cli/compare.py": {"write_text"},
-    "cli/distance.py": {"write_text"},
-    "extraction/snapshots.py": {"open", "np.savez", "np.load"},
     "extractors/download.py": {"open"},
     "extractors/manifest.py": {"read_text"},
     "extractors/torch_checkpoint.py": {"open", "mmap"},
