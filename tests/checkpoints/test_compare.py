@@ -20,14 +20,14 @@ from jaxfid.checkpoints.sampling import draw_from
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
-from jaxfid.extractors.feature_network import FeatureNetwork
+from jaxfid.extractors.interface import FeatureNetwork
 from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.stats.files import save_stats
 
 SIDE = 12
 SETTINGS = {"weights": "untrained", "dims": 64, "batch_size": 16}
-# So many that 64 features have an error bar: nine in ten of them are more than 64.
+# More than the 64 features, so that no covariance is singular.
 NUM_IMAGES = 80
 DRAWING = {"num_images": NUM_IMAGES, "chunk_size": 8, "value_range": (0, 1)}
 FEW = {"num_images": 40, "chunk_size": 4}
@@ -132,8 +132,8 @@ def test_scores_are_those_of_the_drawn_images(finished):
 
 def test_folder_holds_what_was_found(finished):
     path, entries, _ = finished
-    kept = [dataclasses.asdict(entry) for entry in RunFolder(path).entries]
-    assert kept == json.loads(json.dumps([dataclasses.asdict(entry) for entry in entries]))
+    kept = [entry.to_fields() for entry in RunFolder(path).entries]
+    assert kept == json.loads(json.dumps([entry.to_fields() for entry in entries]))
     assert len((path / "results.jsonl").read_text().splitlines()) == 3
     assert not [file for file in path.rglob("*.partial")]
     # Of the sets nothing is kept for going on; of the reference it is, for the next start.
@@ -213,7 +213,7 @@ def test_other_reference_is_refused(finished):
     path, _, folder = finished
     other = REFERENCE.copy()
     other[0] ^= 1
-    with pytest.raises(InputError, match="holds another comparison: reference pixels was"):
+    with pytest.raises(InputError, match="holds another comparison: reference content was"):
         compare_checkpoints(other, [folder], make_sample, out=path, **DRAWING, **SETTINGS)
 
 

@@ -11,8 +11,9 @@ from scipy import linalg
 
 import jaxfid
 from jaxfid.errors import InputError
-from jaxfid.extractors.registry import load_network
+from jaxfid.extractors.registry import ChosenExtractor, LoadOptions, load_extractor
 from jaxfid.result import Result
+from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.settings import Settings
 from tests.commands import run_jaxfid
 
@@ -73,7 +74,7 @@ def test_distance_is_of_the_networks_features_and_so_named(sets):
     assert scored.metrics["fd_tiny"].stderr > 0
     assert (
         "fd_tiny is a Frechet distance of features of tiny (those of tiny), no FID"
-        in (scored.warnings[0])
+        in scored.warnings[0]
     )
     assert result.protocol["extractor"] == "tiny"
     assert result.protocol["name"] == "tiny_8"
@@ -84,7 +85,7 @@ def test_distance_is_of_the_networks_features_and_so_named(sets):
 
 def test_evaluator_takes_the_network_too(sets):
     reference = jaxfid.compute_stats(sets[0], extractor=make_tiny())
-    evaluator = jaxfid.Evaluator(reference, extractor=make_tiny(), blocks=1)
+    evaluator = jaxfid.Evaluator(reference, extractor=make_tiny())
     scored = evaluator.compute(evaluator.update(evaluator.init(), jnp.asarray(sets[1])))
     expected = plain_distance(*(expected_features(images) for images in sets))
     assert scored.metrics["fd_tiny"].value == pytest.approx(expected, rel=1e-5)
@@ -99,7 +100,7 @@ def test_statistics_of_another_network_are_refused(sets, tmp_path):
     others = {
         "extractor other against tiny": make_tiny(name="other"),
         "weights_sha256": make_tiny(kernel=2.0),
-        "input .*'divisor': 2.0": make_tiny(
+        "input divisor 2.0 against .64.0, 32.0, 16.0.": make_tiny(
             protocol=dataclasses.replace(PROTOCOL, divisor=2.0)  # under the same name
         ),
     }
@@ -109,30 +110,56 @@ def test_statistics_of_another_network_are_refused(sets, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("choices", "message"),
+    ("options", "message"),
     [
-        ({"metrics": "sfid"}, "metrics: of an extractor's features only fd.*found sfid"),
-        ({"metrics": "fid"}, "metrics: of an extractor's features only fd.*found fid"),
-        ({"metrics": "fd,kid"}, "only fd.*found fd, kid"),
-        ({"weights": "untrained"}, "tiny brings its own weights .* found weights untrained"),
-        ({"precision": "bfloat16"}, "found precision bfloat16"),
-        ({"protocol": "clean"}, "protocol: the extractor tiny brings its own"),
-        ({"dims": 64}, "dims: the extractor tiny brings its own"),
-        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        (LoadOptions(weights="untrained"), "tiny brings its own weights.* found weights untrained"),
+        (LoadOptions(precision="bfloat16"), "found precision bfloat16"),
+        (LoadOptions(protocol=get_protocol("clean")), "found protocol clean"),
     ],
 )
-def test_choices_that_are_the_networks_own_are_refused(choices, message):
+def test_choices_that_are_the_networks_own_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        Settings(extractor=make_tiny(), **choices)
+        load_extractor(make_tiny(), options)
 
 
-def test_settings_with_a_network_are_replaced_as_others_are():
-    settings = dataclasses.replace(Settings(extractor=make_tiny()), limit=3)
-    assert (settings.metrics, settings.dims, settings.protocol) == (("fd",), 3, PROTOCOL)
-    with pytest.raises(InputError, match="metrics: expected names"):
-        Settings(metrics="fd")
+def test_dims_are_the_networks_own(sets):
+    with pytest.raises(InputError, match="dims: the extractor tiny brings its own"):
+        jaxfid.compute_stats(sets[0], extractor=make_tiny(), dims=64)
     with pytest.raises(InputError, match="a FID is of Inception's features"):
         jaxfid.compute_fid(np.zeros(1), np.zeros(1), extractor=make_tiny())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("sfid", "metrics: sfid is not defined on these features: tiny has fd, kd, precision"),
+        ("fd,fid", "metrics: fid is not defined on these features"),
+        ("fd,lpips", r"metrics: expected names out of .*found \['fd', 'lpips'\]"),
+    ],
+)
+def test_metrics_that_are_not_defined_on_its_features_are_refused(sets, metrics, message):
+    with pytest.raises(InputError, match=message):
+        jaxfid.compute_metrics(sets[0], [sets[1]], extractor=make_tiny(), metrics=metrics)
+
+
+def test_making_settings_loads_nothing():
+    settings = Settings(extractor="torchvision,nowhere:make", weights="no such file")
+    assert settings.features.extractors == ("torchvision", "nowhere:make")
+    chosen = ChosenExtractor("torchvision", LoadOptions(weights="untrained"))
+    assert not chosen.is_loaded
+    assert (chosen.name, chosen.chosen, chosen.widths["2048"]) == ("torchvision", "2048", 2048)
+
+
+def test_several_networks_see_the_images_in_one_pass(sets):
+    extractors = [make_tiny(), make_tiny(name="other", kernel=2.0)]
+    together = jaxfid.compute_metrics(sets[0], [sets[1]], extractor=extractors, metrics="fd,kd")
+    (scored,) = together.results
+    assert list(scored.metrics) == ["fd_tiny", "kd_tiny", "fd_other", "kd_other"]
+    assert set(together.extractors) == {"tiny", "other"}
+    for extractor in extractors:
+        alone = jaxfid.compute_metrics(sets[0], [sets[1]], extractor=extractor, metrics="fd,kd")
+        for name, metric in alone.results[0].metrics.items():
+            assert scored.metrics[name].value == pytest.approx(metric.value, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +173,7 @@ def test_settings_with_a_network_are_replaced_as_others_are():
 )
 def test_names_of_no_network_are_refused(name, message):
     with pytest.raises(InputError, match=message):
-        load_network(name, weights="auto", precision="float32")
+        load_extractor(name)
 
 
 def test_declarations_that_do_not_hold_are_refused():
@@ -156,9 +183,9 @@ def test_declarations_that_do_not_hold_are_refused():
     with pytest.raises(InputError, match="expected an input size of 1 to 512 pixels, found 513"):
         make_tiny(protocol=dataclasses.replace(PROTOCOL, size_px=513))
     with pytest.raises(InputError, match=r"shape \(2, 4\) of two images, found float32 of .*2, 3"):
-        make_tiny(width=4).make_extractor()
+        make_tiny(width=4).check()
     with pytest.raises(InputError, match="found int32 of shape"):
-        make_tiny(apply=lambda _, x: jnp.zeros((len(x), 3), int)).make_extractor()
+        make_tiny(apply=lambda _, x: jnp.zeros((len(x), 3), int)).check()
 
 
 def test_the_example_runs_from_the_command_line(sets, tmp_path):
@@ -179,15 +206,20 @@ def test_the_example_runs_from_the_command_line(sets, tmp_path):
 
 
 def test_torchvisions_network_is_chosen_by_name_with_weights():
-    settings = Settings(extractor="torchvision", weights="untrained", precision="bfloat16")
-    assert (settings.extractor.name, settings.extractor.weights_name) == (
-        "torchvision",
-        "untrained",
-    )
-    assert (settings.dims, settings.protocol.name) == (2048, "torchvision")
-    assert settings.extractor.facts()["precision"] == "bfloat16"
-    assert dataclasses.replace(settings, limit=3).extractor is settings.extractor
+    extractor = load_extractor("torchvision", LoadOptions("untrained", "bfloat16"))
+    assert (extractor.name, extractor.weights_name) == ("torchvision", "untrained")
+    assert (extractor.width, extractor.protocol.name) == (2048, "torchvision")
+    assert extractor.provenance()["precision"] == "bfloat16"
     with pytest.raises(
         jaxfid.WeightsUnavailableError, match="torchvision's weights are not fetched"
     ):
-        Settings(extractor="torchvision")
+        load_extractor("torchvision")
+    with pytest.raises(InputError, match="torchvision brings its own .*found protocol clean"):
+        load_extractor("torchvision", LoadOptions("untrained", protocol=get_protocol("clean")))
+
+
+def test_inception_takes_rules_of_its_own_size_alone():
+    chosen = ChosenExtractor("inception", LoadOptions(protocol=get_protocol("clean")), dims=64)
+    assert (chosen.chosen, chosen.default) == ("64", "2048")
+    with pytest.raises(InputError, match="protocol: inception takes legacy_tensorflow.*'edm2'"):
+        ChosenExtractor("inception", LoadOptions(protocol=get_protocol("edm2")))
