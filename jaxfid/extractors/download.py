@@ -1,7 +1,6 @@
 """Fetches one file whose size and digest are known, over connections that break."""
 
 import contextlib
-import hashlib
 import http.client
 import pathlib
 import re
@@ -10,10 +9,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import IO
 
 import tqdm
 
 from jaxfid.errors import WeightsUnavailableError
+from jaxfid.storage.digests import digest_file
+from jaxfid.storage.files import append_file, move_file
 
 _CHUNK_BYTES = 1 << 18
 _RETRIED_STATUS = frozenset({408, 425, 429})
@@ -74,12 +76,11 @@ def download(
                 ) from error
             time.sleep(backoff_s * 2**attempt)
     _check_digest(url, part, sha256)
-    part.replace(destination)
+    move_file(part, destination)
 
 
 def _check_digest(url: str, part: pathlib.Path, sha256: str) -> None:
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest_file(part)
     if found != sha256:
         part.unlink()
         raise WeightsUnavailableError(
@@ -101,7 +102,7 @@ def _transfer(url: str, part: pathlib.Path, size_bytes: int, timeout_s: float) -
         raise
     with contextlib.closing(response):
         _check_length(url, response, size_bytes - start)
-        with part.open("ab") as file, _progress(part, start, size_bytes) as bar:
+        with append_file(part) as file, _progress(part, start, size_bytes) as bar:
             file.truncate(start)
             for chunk in _read_chunks(response, size_bytes - start):
                 file.write(chunk)
@@ -115,11 +116,31 @@ def _size_bytes(part: pathlib.Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to a connection that anyone on the way can answer."""
+
+    def redirect_request(  # the names are urllib's
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Returns the request to the new place."""
+        if req.type == "https" and not newurl.lower().startswith("https://"):
+            raise WeightsUnavailableError(
+                f"{req.full_url}: redirected from https to {newurl:.200}, which is refused"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open(url: str, start: int, timeout_s: float) -> http.client.HTTPResponse:
     request = urllib.request.Request(url, headers={"User-Agent": "jaxfid"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    opener = urllib.request.build_opener()  # `urlopen` keeps the proxies of its first call
+    opener = urllib.request.build_opener(_NoDowngrade)  # `urlopen` keeps its first call's proxies
     try:
         return opener.open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:

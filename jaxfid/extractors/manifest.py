@@ -5,6 +5,9 @@ import json
 import pathlib
 
 from jaxfid.errors import JaxfidError
+from jaxfid.storage.files import read_file
+
+_MAX_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Release:
       sha256: Its digest; weights with any other digest are "unrecognised".
       license: SPDX identifier of the weights' licence.
       origin: Who trained and who converted them.
+      tensors_sha256: Digest of its tensors (`digest_arrays`), by which a converted copy is known;
+        None where nobody has taken it from the published file yet.
     """
 
     name: str
@@ -28,6 +33,7 @@ class Release:
     sha256: str
     license: str
     origin: str
+    tensors_sha256: str | None = None
 
 
 def load_manifest() -> tuple[Release, ...]:
@@ -42,6 +48,6 @@ def load_manifest() -> tuple[Release, ...]:
     for root in (package, package.parent):
         path = root / "weights" / "manifest.json"
         if path.is_file():
-            entries = json.loads(path.read_text(encoding="utf-8"))["weights"]
+            entries = json.loads(read_file(path, max_bytes=_MAX_BYTES))["weights"]
             return tuple(Release(**entry) for entry in entries)
     raise JaxfidError(f"{package}: weights/manifest.json is missing; install jaxfid again")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 import pathlib
 import sys
@@ -10,13 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
 from jaxtyping import Float32
 
 from jaxfid.errors import InputError, WeightsUnavailableError
 from jaxfid.extractors.checkpoint_layouts import Shape, convert_tensors
 from jaxfid.extractors.layers import nest_params
-from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+from jaxfid.extractors.weights_file import WeightsFile, read_tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,39 +79,22 @@ def load_network_weights(
     if weights == "untrained":
         return NetworkWeights("untrained", None, False, nest_params(draw_params(make_shapes())))
     path, shapes = pathlib.Path(weights).expanduser(), make_shapes()
-    params = _read_params(path, shapes, network)
-    sha256 = _file_sha256(path)
+    file = read_tensors(path)
+    params = _convert(file, path, shapes, network)
+    sha256 = file.sha256
     official = sha256 == published.sha256
     name = published.file if official else f"unrecognised weights ({path.name})"
     _say_license(network, published.license)
     return NetworkWeights(name, sha256, official, nest_params(params))
 
 
-def _read_params(
-    path: pathlib.Path, shapes: Mapping[str, Shape], network: str
+def _convert(
+    file: WeightsFile, path: pathlib.Path, shapes: Mapping[str, Shape], network: str
 ) -> dict[str, np.ndarray]:
-    tensors, repeated = _read_tensors(path)
     try:
-        return convert_tensors(tensors, shapes, network=network, repeated=repeated)
+        return convert_tensors(file.tensors, shapes, network=network, repeated=file.repeated)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _read_tensors(path: pathlib.Path) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
-    if path.suffix != ".safetensors":
-        return read_torch_tensors(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a weights file, found no file there")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, ()  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no intact safetensors file: {error}") from error
-
-
-def _file_sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _PERMISSIVE = {"Apache-2.0", "MIT", "BSD-3-Clause"}

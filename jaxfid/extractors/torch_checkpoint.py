@@ -1,30 +1,34 @@
 """Reads the tensors of a torch checkpoint into NumPy, without torch and without running its pickle.
 
-Both of `torch.save`'s formats: the sequential one of before torch 1.6 (five pickles, then the raw
-storages) and the zip archive that followed it. A tensor is a view of a storage by offset, shape
-and strides; all of them are checked against the storage before NumPy sees them.
+Three formats: the sequential one of before torch 1.6 (five pickles, then the raw storages), the zip
+archive that followed it, and TorchScript's archive, whose modules are read as nested dicts and whose
+code is not looked at. A tensor is a view of a storage by offset, shape and strides; all of them are
+checked against the storage before NumPy sees them.
 """
 
 import io
 import math
-import mmap
-import pathlib
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from jaxfid.errors import InputError
-from jaxfid.storage.pickles import Constructor, read_pickle
-from jaxfid.storage.streams import ByteReader
+from jaxfid.storage.names import shorten
+from jaxfid.storage.pickles import Constructor, Rebuilt, read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 _ZIP_SIGNATURE = b"PK\x03\x04"
+_LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: lengths of its name and extra field
 # What the standard library raises for damaged archives, by position of the damage.
-_ZIP_FAULTS = (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error)
+_ZIP_FAULTS = (
+    *(zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, struct.error),
+    *(zlib.error, OverflowError, ValueError, LookupError, RuntimeError),
+)
 _STORAGE_DTYPES = {
     "torch.DoubleStorage": "<f8",
     "torch.FloatStorage": "<f4",
@@ -35,13 +39,15 @@ _STORAGE_DTYPES = {
     "torch.CharStorage": "<i1",
     "torch.ByteStorage": "<u1",
 }
+_MAX_DIMENSIONS = 32
+_MAX_EXTENT_BYTES = 1 << 48  # of dimensions beside one of size 0; NumPy's own sums overflow later
 
 
 class TorchTensors(NamedTuple):
     """What a checkpoint holds.
 
     Attributes:
-      tensors: Arrays by name, in file order, read-only views of the file where it allows that.
+      tensors: Arrays by name, in file order, read-only views of the file's bytes.
       repeated: Names given more than once; `tensors` has the last.
     """
 
@@ -66,28 +72,46 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read_torch_tensors(path: pathlib.Path) -> TorchTensors:
-    """Returns the tensors of a checkpoint that is one flat dict of them, as a state dict is.
+class _Module(Rebuilt):
+    """A TorchScript module: its attributes, tensors and modules among them."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[object, object] = {}
+
+    def set_state(self, state: object) -> None:
+        """Takes the attributes."""
+        if not isinstance(state, dict):
+            raise InputError(f"expected the attributes of a module, found {shorten(state)}")
+        self.attributes = state
+
+    def parts(self) -> Sequence[object]:
+        """Returns the attributes' values, for the bounds on the whole tree."""
+        return list(self.attributes.values())
+
+
+def parse_torch(data: bytes) -> TorchTensors:
+    """Returns the tensors of a checkpoint that is one flat dict of them, or a TorchScript archive.
+
+    Args:
+      data: All bytes of the file; the tensors are views of them.
 
     Raises:
-      InputError: The file is missing, damaged or no torch checkpoint; its pickle asks for anything
-        but tensors in a dict; a view leaves its storage.
+      InputError: It is damaged or no torch checkpoint; its pickle asks for anything but tensors in
+        a dict; a view leaves its storage. The message lacks the file's name.
     """
+    if not data.startswith(_ZIP_SIGNATURE):
+        return _parse_sequential(data)
     try:
-        with path.open("rb") as file:
-            is_zip = file.read(len(_ZIP_SIGNATURE)) == _ZIP_SIGNATURE
-            file.seek(0)
-            return _read_zip(file) if is_zip else _read_sequential(file)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        return _parse_zip(data)
+    except InputError:
+        raise
     except _ZIP_FAULTS as error:
-        raise InputError(f"{path}: damaged or truncated zip archive: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"damaged or truncated zip archive: {error}") from error
 
 
-def _read_sequential(file: ByteReader) -> TorchTensors:
+def _parse_sequential(data: bytes) -> TorchTensors:
     """Magic number, protocol version, system, object, storage keys; then each storage."""
+    file = io.BytesIO(data)  # shares the bytes, and so do the arrays
     if _read_magic(file) != _MAGIC:
         raise InputError(
             "expected a checkpoint written by torch.save, found neither its magic number nor a "
@@ -95,53 +119,66 @@ def _read_sequential(file: ByteReader) -> TorchTensors:
         )
     version = read_pickle(file, allowed={}).value
     if version != _PROTOCOL_VERSION:
-        raise InputError(f"expected torch's protocol {_PROTOCOL_VERSION}, found {version!r:.40}")
+        raise InputError(f"expected torch's protocol {_PROTOCOL_VERSION}, found {shorten(version)}")
     read_pickle(file, allowed={})  # of the system that wrote it; storages are little-endian always
     views, repeated = _read_views(file)
     keys = read_pickle(file, allowed={}).value
-    buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    starts = _find_storages(buffer, file.tell(), keys, _storages(views))
+    starts = _find_storages(data, file.tell(), keys, _storages(views))
 
     def read_storage(storage: _Storage) -> np.ndarray:
-        return np.frombuffer(buffer, storage.dtype, storage.size, starts[storage.key])
+        return _numbers(data, storage, starts[storage.key])
 
     return TorchTensors(_make_arrays(views, read_storage), repeated)
 
 
-def _read_magic(file: ByteReader) -> object:
+def _read_magic(file: io.BytesIO) -> object:
     try:
         return read_pickle(file, allowed={}).value
     except InputError:
         return None
 
 
+def _numbers(data: bytes, storage: _Storage, start: int) -> np.ndarray:
+    if not storage.size:  # NumPy refuses a view of nothing at the very end
+        return np.empty(0, storage.dtype)
+    return np.frombuffer(data, storage.dtype, storage.size, start)
+
+
 def _find_storages(
-    buffer: mmap.mmap, position: int, keys: object, storages: Mapping[str, _Storage]
+    data: bytes, position: int, keys: object, storages: Mapping[str, _Storage]
 ) -> dict[str, int]:
     """Byte at which each storage's numbers start: they follow each other, each after its count."""
-    if type(keys) is not list or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or sorted(map(shorten, keys)) != sorted(map(shorten, storages)):
         raise InputError("the list of storages does not agree with those the tensors refer to")
     starts = {}
     for key in keys:
-        storage = storages[str(key)]
-        count = int.from_bytes(buffer[position : position + 8], "little", signed=True)
+        storage = storages[key]
+        count = int.from_bytes(data[position : position + 8], "little", signed=True)
         starts[storage.key] = position + 8
         position += 8 + storage.size * storage.dtype.itemsize
-        if position > len(buffer):
-            raise InputError(f"truncated: storage {key} ends beyond the file's {len(buffer)} bytes")
+        if position > len(data):
+            raise InputError(
+                f"truncated: storage {key:.40} ends beyond the file's {len(data)} bytes"
+            )
         if count != storage.size:
-            raise InputError(f"storage {key}: {storage.size} numbers declared, {count} found")
+            raise InputError(f"storage {key:.40}: {storage.size} numbers declared, {count} found")
     return starts
 
 
-def _read_zip(file: ByteReader) -> TorchTensors:
+def _parse_zip(data: bytes) -> TorchTensors:
     """`NAME/data.pkl` is the object, `NAME/data/KEY` a storage."""
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         root = _find_root(archive)
         views, repeated = _read_views(io.BytesIO(archive.read(root + "data.pkl")))
-        storages = _storages(views)
-        arrays = {key: _read_member(archive, root, storage) for key, storage in storages.items()}
-    return TorchTensors(_make_arrays(views, lambda storage: arrays[storage.key]), repeated)
+        starts = {
+            key: _find_member(archive, data, root, storage)
+            for key, storage in _storages(views).items()
+        }
+
+    def read_storage(storage: _Storage) -> np.ndarray:
+        return _numbers(data, storage, starts[storage.key])
+
+    return TorchTensors(_make_arrays(views, read_storage), repeated)
 
 
 def _find_root(archive: zipfile.ZipFile) -> str:
@@ -169,30 +206,50 @@ def _byte_order(archive: zipfile.ZipFile, root: str) -> str:
     return archive.read(name).decode("latin-1") if name in archive.namelist() else "little"
 
 
-def _read_member(archive: zipfile.ZipFile, root: str, storage: _Storage) -> np.ndarray:
+def _find_member(archive: zipfile.ZipFile, data: bytes, root: str, storage: _Storage) -> int:
+    """The byte at which a storage's numbers start, once its size and checksum are right."""
     name = f"{root}data/{storage.key}"
-    if name not in archive.namelist():
-        raise InputError(f"storage {storage.key} is missing from the archive")
+    if name not in archive.NameToInfo:
+        raise InputError(f"storage {storage.key:.40} is missing from the archive")
+    member = archive.getinfo(name)
     expected = storage.size * storage.dtype.itemsize
-    found = archive.getinfo(name).file_size
-    if found != expected:
-        raise InputError(f"storage {storage.key}: expected {expected} bytes, found {found}")
-    return np.frombuffer(archive.read(name), storage.dtype)
+    if member.file_size != expected:
+        raise InputError(
+            f"storage {storage.key:.40}: expected {expected} bytes, found {member.file_size}"
+        )
+    with archive.open(member):
+        pass  # which compares the name at the member's own place with that in the list
+    name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(data, member.header_offset)
+    start = member.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+    numbers = memoryview(data)[start : start + expected]
+    if len(numbers) < expected or zlib.crc32(numbers) != member.CRC:
+        raise InputError(f"storage {storage.key:.40}: corrupt, its checksum does not fit")
+    return start
 
 
-def _read_views(file: ByteReader) -> tuple[dict[str, _Tensor], tuple[str, ...]]:
+def _read_views(file: io.BytesIO) -> tuple[dict[str, _Tensor], tuple[str, ...]]:
     content = read_pickle(file, allowed=_ALLOWED, load_persistent=_load_storage)
+    if isinstance(content.value, _Module):
+        return dict(_tensors_of(content.value, "")), ()
     if not isinstance(content.value, dict):
-        found = type(content.value).__name__
-        raise InputError(f"expected a dict of tensors, found a {found}")
+        raise InputError(f"expected a dict of tensors, found {shorten(content.value)}")
     foreign = [
-        f"{name!r:.80}: {type(value).__name__}"
+        f"{shorten(name)}: {type(value).__name__}"
         for name, value in content.value.items()
         if not (isinstance(name, str) and isinstance(value, _Tensor))
     ]
     if foreign:
-        raise InputError(f"expected a dict of tensors by name, found {', '.join(foreign)}")
+        raise InputError(f"expected a dict of tensors by name, found {', '.join(foreign[:20])}")
     return content.value, tuple(map(str, content.repeated_keys))
+
+
+def _tensors_of(module: _Module, prefix: str) -> Iterator[tuple[str, _Tensor]]:
+    """Yields parameters and buffers by dotted path, as a state dict has them."""
+    for name, value in module.attributes.items():
+        if isinstance(value, _Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, _Module):
+            yield from _tensors_of(value, f"{prefix}{name}.")
 
 
 def _storages(views: Mapping[str, _Tensor]) -> dict[str, _Storage]:
@@ -200,7 +257,7 @@ def _storages(views: Mapping[str, _Tensor]) -> dict[str, _Storage]:
     storages: dict[str, _Storage] = {}
     for name, view in views.items():
         if storages.setdefault(view.storage.key, view.storage) != view.storage:
-            raise InputError(f"{name}: storage {view.storage.key} is declared in two ways")
+            raise InputError(f"{name:.80}: storage {view.storage.key:.40} is declared in two ways")
     return storages
 
 
@@ -212,6 +269,8 @@ def _make_arrays(
 
 def _make_array(view: _Tensor, storage: np.ndarray) -> np.ndarray:
     itemsize = storage.dtype.itemsize
+    if 0 in view.shape:
+        return np.empty(view.shape, storage.dtype)
     strides = tuple(stride * itemsize for stride in view.strides)
     array = np.ndarray(view.shape, storage.dtype, storage.data, view.offset * itemsize, strides)
     array.flags.writeable = False
@@ -244,16 +303,23 @@ def _rebuild_tensor(
     """
     if not (isinstance(storage, _Storage) and _is_size(offset) and not metadata):
         raise InputError("a tensor is not rebuilt from a storage, an offset, a shape and strides")
-    if not (_is_sizes(shape) and _is_sizes(strides) and len(shape) == len(strides) <= 32):
-        raise InputError(
-            f"storage {storage.key}: a tensor of shape {shape!r:.80} and strides {strides!r:.80}"
-        )
-    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    if not (_is_sizes(shape) and _is_sizes(strides) and len(shape) == len(strides)):
+        raise InputError(f"storage {storage.key:.40}: a tensor of no shape or strides")
     count = math.prod(shape)
-    if count > storage.size or (count and last >= storage.size) or offset > storage.size:
+    # Of a dimension of one element no stride is ever taken: it may be any number.
+    strides = tuple(s if n > 1 else 0 for n, s in zip(shape, strides, strict=True))
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n)
+    extent = math.prod(max(n, 1) for n in shape) * storage.dtype.itemsize
+    if (
+        count > storage.size
+        or (count and last >= storage.size)
+        or offset > storage.size
+        or extent >= _MAX_EXTENT_BYTES
+    ):
         raise InputError(
-            f"storage {storage.key} holds {storage.size} numbers; a tensor of shape {shape}, "
-            f"strides {strides} and offset {offset} reads beyond them"
+            f"storage {storage.key:.40} holds {storage.size} numbers; a tensor of shape "
+            f"({', '.join(map(shorten, shape))}), strides ({', '.join(map(shorten, strides))}) and "
+            f"offset {shorten(offset)} reads beyond them"
         )
     return _Tensor(storage, offset, shape, strides)
 
@@ -263,11 +329,31 @@ def _is_size(size: object) -> TypeGuard[int]:
 
 
 def _is_sizes(sizes: object) -> TypeGuard[tuple[int, ...]]:
-    return type(sizes) is tuple and all(map(_is_size, sizes))
+    return type(sizes) is tuple and len(sizes) <= _MAX_DIMENSIONS and all(map(_is_size, sizes))
 
 
-_ALLOWED = {
-    "collections.OrderedDict": Constructor(lambda: {}),
-    "torch._utils._rebuild_tensor_v2": Constructor(_rebuild_tensor),
-    **{name: np.dtype(dtype) for name, dtype in _STORAGE_DTYPES.items()},
-}
+class _Globals(dict[str, object]):
+    """What a torch pickle may name: the table below, and any class of a TorchScript archive."""
+
+    def __missing__(self, name: str) -> object:
+        if name.startswith("__torch__."):
+            return Constructor(_Module)
+        raise KeyError(name)
+
+
+def _nothing(*_: object) -> None:
+    """Stands in for what TorchScript makes lists of numbers with; no parameter is one."""
+
+
+_ALLOWED = _Globals(
+    {
+        "collections.OrderedDict": Constructor(lambda: {}),
+        "torch._utils._rebuild_tensor_v2": Constructor(_rebuild_tensor),
+        **{name: np.dtype(dtype) for name, dtype in _STORAGE_DTYPES.items()},
+        **{
+            f"torch.jit._pickle.{name}": Constructor(_nothing)
+            for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
+        },
+        "torch.jit._pickle.restore_type_tag": Constructor(lambda value, _type: value),
+    }
+)

@@ -4,7 +4,6 @@ Its convolutions have the names and shapes of the FID's network. It differs in i
 average pools count the padding, in the average pool of Mixed_7c, and in its 1000 classes.
 """
 
-import hashlib
 import pathlib
 from typing import Any
 
@@ -22,7 +21,7 @@ from jaxfid.extractors.inception.checkpoint import (
 from jaxfid.extractors.inception.model import Inception, average_pool_with_padding
 from jaxfid.extractors.interface import Extractor
 from jaxfid.extractors.precision import Precision, get_precision
-from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+from jaxfid.extractors.weights_file import WeightsFile, read_tensors
 from jaxfid.preprocessing.protocol import Protocol
 
 FILE = "inception_v3_google-0cc3c7bd.pth"
@@ -95,11 +94,11 @@ def _load(weights: str | pathlib.Path) -> tuple[str, Params]:
             "run, whose numbers mean nothing: --weights untrained"
         )
     path = pathlib.Path(weights).expanduser()
-    tensors, repeated = read_torch_tensors(path)
-    tensors = {name: tensor for name, tensor in tensors.items() if not _is_for_training(name)}
+    file = read_tensors(path)
+    tensors = {name: tensor for name, tensor in file.tensors.items() if not _is_for_training(name)}
     try:
-        check_tensors(tensors, repeated, expected=EXPECTED, network=f"torchvision's {FILE}")
-        return _name(path), fold_params(tensors)
+        check_tensors(tensors, file.repeated, expected=EXPECTED, network=f"torchvision's {FILE}")
+        return _name(file), fold_params(tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -108,8 +107,6 @@ def _is_for_training(name: str) -> bool:
     return name.startswith("AuxLogits.") or name.endswith(".num_batches_tracked")
 
 
-def _name(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    known = sha256.startswith(SHA256_START)
-    return f"torchvision's {FILE}" if known else f"unrecognised weights ({path.name})"
+def _name(file: WeightsFile) -> str:
+    known = file.sha256.startswith(SHA256_START)
+    return f"torchvision's {FILE}" if known else f"unrecognised weights ({file.name})"

@@ -1,38 +1,35 @@
 """Where the network's weights lie: a path, the user's cache, or the release they come from.
 
-One rule keeps scores honest: what a file is called depends on its digest alone. Weights whose
-digest stands in `weights/manifest.json` carry that release's name; all others are "unrecognised
-weights", may be used by naming their path, and are never what "auto" loads.
+One rule keeps scores honest: what a file is called depends on its content alone. Weights whose
+bytes, or whose tensors, have a digest of `weights/manifest.json` carry that release's name; all
+others are "unrecognised weights", may be used by naming their path, and are never what "auto" loads.
+The cache holds files as they were published, because only their bytes prove what they are.
 """
 
 import contextlib
 import dataclasses
 import os
 import pathlib
-import sys
 from collections.abc import Iterator
 
 import platformdirs
 
 from jaxfid.errors import InputError, WeightsUnavailableError
 from jaxfid.extractors.download import download
-from jaxfid.extractors.inception.checkpoint import Params, fold_params, untrained_params
-from jaxfid.extractors.manifest import Release, load_manifest
-from jaxfid.extractors.weights_file import (
-    SUFFIX,
-    WeightsFile,
-    read_weights_file,
-    tensors_sha256,
-    write_weights_file,
+from jaxfid.extractors.inception.checkpoint import (
+    Params,
+    check_tensors,
+    fold_params,
+    untrained_params,
 )
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes may then both download, and the digest decides
-    fcntl = None
+from jaxfid.extractors.manifest import Release, load_manifest
+from jaxfid.extractors.weights_file import WeightsFile, read_tensors
+from jaxfid.storage.digests import digest_arrays
+from jaxfid.storage.files import write_file
+from jaxfid.storage.locks import lock
 
 ENVIRONMENT_VARIABLE = "JAXFID_WEIGHTS"
-_UNRECOGNISED = "unrecognised"
+_FOLDER_DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,8 +38,8 @@ class Weights:
 
     Attributes:
       name: The release's name, "unrecognised weights (FILE)", or "untrained".
-      sha256: Digest of the file they were first read from; of the parameters when untrained.
-      official: Whether that digest stands in the manifest.
+      sha256: Digest of the file they were read from; of the parameters when untrained.
+      official: Whether the file, or its tensors, are those of the manifest.
       params: Nested dict of float32 arrays, BatchNorm folded; see `checkpoint.Params`.
     """
 
@@ -103,10 +100,10 @@ def load_weights(weights: str | pathlib.Path = "auto") -> Weights:
     if weights == "untrained":
         return _make_untrained()
     if weights != "auto":
-        return _as_weights(read_weights_file(pathlib.Path(weights).expanduser()))
+        return _as_weights(_read_network(weights))
     if path := os.environ.get(ENVIRONMENT_VARIABLE):
         try:
-            return _as_weights(read_weights_file(pathlib.Path(path).expanduser()))
+            return _as_weights(_read_network(path))
         except InputError as error:
             raise InputError(f"{ENVIRONMENT_VARIABLE}: {error}") from error
     return _load_official()
@@ -115,48 +112,50 @@ def load_weights(weights: str | pathlib.Path = "auto") -> Weights:
 def import_weights(path: str | pathlib.Path) -> StoredWeights:
     """Returns where in the cache the weights of a file now lie, all of its tensors checked.
 
-    Official weights are from now on what "auto" loads. Any others keep a name of their own and
-    are loaded only where that path is given.
+    Official weights are from now on what "auto" loads. Any others are loaded only where that path
+    is given.
 
     Raises:
       InputError: The file does not exist or does not hold the network.
       WeightsUnavailableError: The cache cannot be written.
     """
-    file = read_weights_file(pathlib.Path(path).expanduser())
-    target = _cache_path(file.source_sha256)
+    file = _read_network(path)
+    target = _cache_path(file)
     with _writing_cache():
-        write_weights_file(target, file)
+        write_file(target, file.data)
     return _as_stored(target, file)
 
 
 def download_weights() -> StoredWeights:
     """Returns where in the cache the official weights lie, downloading them if they do not yet.
 
-    Of several processes one downloads and the others wait. A damaged file is replaced.
+    Of several processes one downloads and the others wait. A damaged file is replaced. A download
+    that is cut off leaves its part beside, and the next call goes on from there.
 
     Raises:
       WeightsUnavailableError: They cannot be had, or the cache cannot be written.
     """
     release = official_release()
-    target = _cache_path(release.sha256)
-    with _writing_cache(), _lock(cache_dir()):
+    target = _official_path(release)
+    with _writing_cache(), lock(cache_dir(), "a download of weights", wait=True):
         with contextlib.suppress(InputError):
             return _as_stored(target, _read_official(target, release))
-        archive = cache_dir() / release.file
-        download(release.url, archive, size_bytes=release.size_bytes, sha256=release.sha256)
-        stored = import_weights(archive)
-        archive.unlink()
-    return stored
+        target.parent.mkdir(parents=True, exist_ok=True)
+        download(release.url, target, size_bytes=release.size_bytes, sha256=release.sha256)
+        return _as_stored(target, _read_official(target, release))
 
 
 def weights_status() -> WeightsStatus:
     """Returns what "auto" would load and what lies in the cache, each file read and checked."""
     stored, damaged = [], []
-    for path in sorted(cache_dir().glob(f"*{SUFFIX}")):
+    for path in sorted(cache_dir().glob("*/*")):
+        if path.suffix == ".part":
+            continue
         try:
-            stored.append(_as_stored(path, read_weights_file(path)))
+            stored.append(_as_stored(path, _read_network(path)))
         except InputError as error:
             damaged.append(str(error))
+    damaged += [f"{path}: {_CONVERTED}" for path in _converted_paths()]
     environment = os.environ.get(ENVIRONMENT_VARIABLE) or None
     return WeightsStatus(
         official_release(), environment, cache_dir(), tuple(stored), tuple(damaged)
@@ -164,7 +163,7 @@ def weights_status() -> WeightsStatus:
 
 
 def cache_dir() -> pathlib.Path:
-    """Returns the folder of converted weights in the user's cache, which may not exist yet."""
+    """Returns the folder of weights in the user's cache, which may not exist yet."""
     return pathlib.Path(platformdirs.user_cache_dir("jaxfid")) / "weights"
 
 
@@ -173,9 +172,20 @@ def official_release() -> Release:
     return load_manifest()[0]
 
 
+_CONVERTED = (
+    "made by jaxfid 0.1, which kept a converted copy; nothing in it proves where it comes from. "
+    "Run `jaxfid weights download`, or `jaxfid weights import` with the published file, and delete it"
+)
+
+
+def _converted_paths() -> list[pathlib.Path]:
+    """What the first edition left in the cache."""
+    return sorted(cache_dir().glob("*.safetensors"))
+
+
 def _load_official() -> Weights:
     release = official_release()
-    path = _cache_path(release.sha256)
+    path = _official_path(release)
     try:
         if not path.exists():
             download_weights()
@@ -191,20 +201,39 @@ def _load_official() -> Weights:
             f"  1. fetch {release.url} on another machine, then here: jaxfid weights import FILE\n"
             f"  2. name a file: --weights PATH, or {ENVIRONMENT_VARIABLE}=PATH\n"
             "  3. a dry run, whose numbers mean nothing: --weights untrained"
-            + "".join(f"\nImported, but not official: {path}" for path in _unrecognised_paths())
+            + "".join(f"\nImported, but not official: {p}" for p in _unrecognised_paths(path))
+            + "".join(f"\n{path}: {_CONVERTED}" for path in _converted_paths())
         ) from error
 
 
-def _unrecognised_paths() -> list[pathlib.Path]:
-    return sorted(cache_dir().glob(f"{_UNRECOGNISED}-*{SUFFIX}"))
+def _unrecognised_paths(official: pathlib.Path) -> list[pathlib.Path]:
+    paths = sorted(cache_dir().glob("*/*"))
+    return [path for path in paths if path.parent != official.parent]
+
+
+def _read_network(path: str | os.PathLike[str]) -> WeightsFile:
+    """The file's tensors, all checked to be the network's; a file of the cache is what it was."""
+    path = pathlib.Path(path).expanduser()
+    file = read_tensors(path)
+    if path.parent.parent == cache_dir() and not file.sha256.startswith(path.parent.name):
+        raise InputError(
+            f"{path}: expected the weights of sha256 {path.parent.name}..., found {file.sha256}: the "
+            "file was damaged or changed since it was stored; delete it and import or download again"
+        )
+    try:
+        check_tensors(file.tensors, file.repeated)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return file
 
 
 def _read_official(path: pathlib.Path, release: Release) -> WeightsFile:
-    file = read_weights_file(path)
-    if file.source_sha256 != release.sha256:
+    """The release's own bytes: a converted copy may be used by its path, and is not stored here."""
+    file = _read_network(path)
+    if file.sha256 != release.sha256:
         raise InputError(
-            f"{path}: expected the weights of sha256 {release.sha256}, "
-            f"found those of {file.source_sha256}; delete the file"
+            f"{path}: expected the weights of sha256 {release.sha256}, found those of {file.sha256}; "
+            "delete the file"
         )
     return file
 
@@ -214,7 +243,7 @@ def _make_untrained() -> Weights:
     flat = {
         f"{path}.{part}": array for path, layer in _flatten(params) for part, array in layer.items()
     }
-    return Weights("untrained", tensors_sha256(flat), False, params)
+    return Weights("untrained", digest_arrays(flat), False, params)
 
 
 def _flatten(params: Params, prefix: str = "") -> Iterator[tuple[str, dict]]:
@@ -225,50 +254,50 @@ def _flatten(params: Params, prefix: str = "") -> Iterator[tuple[str, dict]]:
             yield from _flatten(value, f"{prefix}{name}.")
 
 
-def _name(file: WeightsFile) -> tuple[str, bool]:
-    """The weights' name, and whether it is a release's."""
+def _recognise(file: WeightsFile) -> Release | None:
+    """The release that these are, by their bytes or, once that is known of it, by their tensors."""
     for release in load_manifest():
-        if release.sha256 == file.source_sha256:
-            return release.name, True
-    return f"unrecognised weights ({file.source_name})", False
+        if release.sha256 == file.sha256:
+            return release
+        if release.tensors_sha256 and release.tensors_sha256 == file.tensors_sha256():
+            return release
+    return None
+
+
+def _name(file: WeightsFile) -> tuple[str, bool]:
+    release = _recognise(file)
+    return (release.name, True) if release else (f"unrecognised weights ({file.name})", False)
 
 
 def _as_weights(file: WeightsFile) -> Weights:
     name, official = _name(file)
-    return Weights(name, file.source_sha256, official, fold_params(file.tensors))
+    return Weights(name, file.sha256, official, fold_params(file.tensors))
 
 
 def _as_stored(path: pathlib.Path, file: WeightsFile) -> StoredWeights:
     name, official = _name(file)
-    return StoredWeights(path, name, file.source_sha256, official)
+    return StoredWeights(path, name, file.sha256, official)
 
 
-def _cache_path(sha256: str) -> pathlib.Path:
-    names = {release.sha256: release.name for release in load_manifest()}
-    return cache_dir() / f"{names.get(sha256, _UNRECOGNISED)}-{sha256[:16]}{SUFFIX}"
+def _cache_path(file: WeightsFile) -> pathlib.Path:
+    """A folder named by the digest, in which the file keeps its own name."""
+    for release in load_manifest():
+        if release.sha256 == file.sha256:
+            return _official_path(release)
+    return cache_dir() / file.sha256[:_FOLDER_DIGITS] / file.name
+
+
+def _official_path(release: Release) -> pathlib.Path:
+    return cache_dir() / release.sha256[:_FOLDER_DIGITS] / release.file
 
 
 @contextlib.contextmanager
 def _writing_cache() -> Iterator[None]:
-    """Creates the cache; what the file system refuses is said with a way out."""
+    """What the file system refuses is said with a way out."""
     try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
+    except (OSError, InputError) as error:
         raise WeightsUnavailableError(
-            f"{cache_dir()}: the cache cannot be written: {error.strerror}. Name a weights file "
-            f"instead (--weights PATH or {ENVIRONMENT_VARIABLE}=PATH), or set XDG_CACHE_HOME"
+            f"{cache_dir()}: the cache cannot be written: {error}. Name a weights file instead "
+            f"(--weights PATH or {ENVIRONMENT_VARIABLE}=PATH), or set XDG_CACHE_HOME"
         ) from error
-
-
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder for this process; the system lets go of it however the process ends."""
-    with (folder / "lock").open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("waiting for another process that fetches the weights", file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -15,6 +15,10 @@ from jaxfid.extraction.image_set import open_image_set
 from jaxfid.metrics.frechet.distance import frechet_distance
 from jaxfid.provenance import Provenance, describe_difference
 from jaxfid.result import Result
+from jaxfid.storage.files import read_file
+
+MAX_RESULT_BYTES = 1 << 28
+"""Results of a thousand sets with their classes are far below this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +101,8 @@ def _open(path: str | os.PathLike[str]) -> Explained:
 
 def _open_result(path: Path) -> Explained:
     try:
-        result = Result.from_json(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except InputError as error:
+        result = Result.from_json(read_file(path, max_bytes=MAX_RESULT_BYTES).decode())
+    except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
     entries: dict[str, Any] = {
         "reference": result.reference.get("name"),

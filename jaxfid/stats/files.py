@@ -23,15 +23,6 @@ COMPARED = ("protocol", "dims", "weights_sha256", "precision", *EXTRACTOR_FACTS)
 """Parts of the provenance without which two statistics are not of the same features."""
 
 
-def check_comparable(reference: Mapping[str, Any], generated: Mapping[str, Any]) -> list[str]:
-    """Returns every difference between two provenances that makes their features incomparable."""
-    return [
-        f"{name} {generated.get(name)} against {reference.get(name)}"
-        for name in COMPARED
-        if reference.get(name) != generated.get(name)
-    ]
-
-
 def save_stats(path: str | os.PathLike[str], stats: Stats) -> None:
     """Writes an `.npz` with `mu`, `sigma`, `count` and `provenance`, which pytorch-fid reads as well.
 

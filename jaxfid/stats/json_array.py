@@ -20,7 +20,7 @@ def make_json_array(value: Mapping[str, Any], name: str) -> np.ndarray:
       InputError: JSON cannot hold the value (NaN included), or its text is too long.
     """
     try:
-        text = json.dumps(value, sort_keys=True, allow_nan=False)
+        text = json.dumps(dict(value), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: expected what JSON can hold: {error}") from error
     if len(text) > MAX_CHARACTERS:

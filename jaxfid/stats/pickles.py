@@ -6,6 +6,7 @@ their memory. Functions of ours only write down what an array was made of.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -96,6 +97,10 @@ class _Array(Rebuilt):
             self.objects = data if isinstance(data, list) else None
         else:
             self.values = _reshape(dtype.read(data), shape, "F" if is_fortran else "C")
+
+    def parts(self) -> Sequence[object]:
+        """Returns the objects of an array of such, for the bounds on the whole tree."""
+        return self.objects or ()
 
     def content(self) -> object:
         """Returns the array; of one that wraps a single object (`np.save` of a dict), the object."""

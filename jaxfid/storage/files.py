@@ -88,7 +88,7 @@ def open_file(path: str | os.PathLike[str], *, buffering: int = -1) -> ByteReade
 
 def _open_regular(path: str, flags: int) -> int:
     """Opens without waiting and looks again: the file may have been replaced since it was seen."""
-    descriptor = os.open(path, flags | _NO_WAIT)
+    descriptor = os.open(path, flags | _NO_WAIT, 0o666)
     try:
         _check_regular(path, os.fstat(descriptor))
     except BaseException:
@@ -177,6 +177,33 @@ def write_file(path: str | os.PathLike[str], content: Content) -> None:
             _put(path, content)
         else:
             _replace(path, content)
+
+
+def append_file(path: str | os.PathLike[str]) -> io.BufferedWriter:
+    """Returns a local file opened to write at its end; made where there is none.
+
+    Raises:
+      InputError: It is a link or no regular file, or may not be written.
+    """
+    with writing(path):
+        return open(path, "ab", opener=_open_own)
+
+
+def _open_own(path: str, flags: int) -> int:
+    return _open_regular(path, flags | _NO_LINK)
+
+
+def move_file(path: str | os.PathLike[str], destination: str | os.PathLike[str]) -> None:
+    """Brings a local file to the disk and gives it its final name, in the same file system.
+
+    Raises:
+      InputError: It cannot be moved there.
+    """
+    with writing(destination):
+        with open(path, "rb+", opener=_open_own) as file:
+            os.fsync(file.fileno())
+        os.replace(path, destination)  # noqa: PTH105
+        _sync_folder(as_path(destination).parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -20,8 +20,8 @@ from jaxfid.storage.streams import ByteReader
 MAX_OPERATIONS = 400_000
 """Opcodes; a state dict has about 40 a tensor."""
 
-MAX_DEPTH = 32
-"""Containers inside each other; the files that are read have five."""
+MAX_DEPTH = 64
+"""Containers inside each other; a TorchScript archive has two for each module in a module."""
 
 MAX_ITEMS = 200_000
 """Leaves and containers, each as often as it is met on a walk."""
@@ -57,6 +57,10 @@ class Rebuilt:
     def set_state(self, state: object) -> None:
         """Takes the state; raises InputError or ValueError where it is none."""
         raise InputError(f"the pickle sets the state of {shorten(self)}, which is not allowed")
+
+    def parts(self) -> Sequence[object]:
+        """Returns what it holds of the pickle's objects: they count in the bounds on the tree."""
+        return ()
 
 
 class PickleContent(NamedTuple):
@@ -151,6 +155,8 @@ def _check_tree(value: object) -> None:
 
 
 def _children(item: object) -> Sequence[object]:
+    if isinstance(item, Rebuilt):
+        return item.parts()
     if isinstance(item, list | tuple):
         return item
     return list(item.values()) if isinstance(item, dict) else ()
@@ -263,9 +269,11 @@ class _Machine:
             target[key] = value
 
     def _find(self, name: str) -> object:
-        if name not in self._allowed:
-            raise InputError(f"the pickle names the global {name:.100}, which is not allowed")
-        return self._allowed[name]
+        try:
+            return self._allowed[name]
+        except KeyError:
+            message = f"the pickle names the global {name:.100}, which is not allowed"
+            raise InputError(message) from None
 
     def _call(self, constructor: object, arguments: object) -> object:
         if not isinstance(constructor, Constructor):

@@ -7,13 +7,15 @@ import os
 import pathlib
 import pickle
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+from jaxfid.extractors.torch_checkpoint import TorchTensors
+from jaxfid.extractors.weights_file import read_tensors
 from tests.extractors.torch_files import (
     WRITERS,
     View,
@@ -30,6 +32,12 @@ from tests.extractors.torch_files import (
     write_zip,
 )
 from tests.shared_data import WEIGHTS, needs_shared
+
+
+def read_torch_tensors(path):
+    """What the file holds, as the reader of all formats gives it."""
+    file = read_tensors(path)
+    return TorchTensors(file.tensors, file.repeated)
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "torch_pickles"
 
@@ -57,6 +65,16 @@ def test_views_honour_offset_and_strides(tmp_path, write):
     assert list(tensors) == ["hwio", "slice", "count"]
     assert repeated == ()
     assert not any(tensor.flags.writeable for tensor in tensors.values())
+
+
+@both_formats
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((1, 1), (2**62, 2**62)), ((0, 3), (2**62, 2**62)), ((1,), (2**200,))]
+)
+def test_strides_that_are_never_taken_may_be_any_number(tmp_path, write, shape, strides):
+    views = {"a": View(np.arange(4, dtype=np.float32), "1", shape, strides, offset=2)}
+    tensors, _ = read_torch_tensors(write(tmp_path / "file", views))
+    np.testing.assert_array_equal(tensors["a"], np.full(shape, 2.0))
 
 
 @both_formats
@@ -129,7 +147,6 @@ def test_code_is_refused_by_name_and_never_run(tmp_path, monkeypatch, write):
         ("torch", "load"),
         ("torch._utils", "_rebuild_parameter"),
         ("torch", "BFloat16Storage"),
-        ("__torch__.network", "Inception"),  # a TorchScript archive
     ],
 )
 def test_other_globals_are_refused_by_name(tmp_path, module, name):
@@ -155,6 +172,8 @@ def hostile_view(**changes):
         {"shape": (25,), "strides": (0,)},
         {"shape": (2**62,), "strides": (2**62,)},
         {"shape": (0,), "strides": (1,), "offset": 25},
+        {"shape": (0, 2**40, 2**40), "strides": (0, 0, 0)},
+        {"shape": (2**1000,), "strides": (1,)},
     ],
     ids=str,
 )
@@ -176,7 +195,7 @@ def test_a_view_beyond_its_storage_is_refused(tmp_path, write, changes):
     ids=str,
 )
 def test_a_view_that_is_none_is_refused(tmp_path, write, changes):
-    with pytest.raises(InputError, match="storage 1: a tensor of shape"):
+    with pytest.raises(InputError, match="storage 1: a tensor of no shape or strides"):
         read_torch_tensors(write(tmp_path / "file", {"a": hostile_view(**changes)}))
 
 
@@ -274,7 +293,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, data):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="file: expected a weights file, found no file there"):
         read_torch_tensors(tmp_path / "file")
 
 
@@ -297,6 +316,65 @@ def test_a_big_endian_archive_is_refused(tmp_path):
     path = write_zip(tmp_path / "file", small_views(), byteorder=b"big")
     with pytest.raises(InputError, match="expected little-endian storages, found 'big'"):
         read_torch_tensors(path)
+
+
+def test_a_flipped_number_in_an_archive_is_seen_by_its_checksum(tmp_path):
+    path = write_zip(tmp_path / "file", small_views())
+    numbers = np.arange(24, dtype=np.float32).tobytes()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(numbers, b"\x01" + numbers[1:]))
+    with pytest.raises(InputError, match="file: storage 1: corrupt, its checksum"):
+        read_torch_tensors(path)
+
+
+def script_of(*attributes):
+    """A TorchScript module as its pickler writes it: a class of the archive, then its attributes."""
+    return named("__torch__.network", "Module") + b")\x81" + dict_of(*attributes) + b"b"
+
+
+def test_a_torchscript_archive_gives_its_parameters_by_dotted_path(tmp_path):
+    views = small_views()
+    inner = script_of(
+        (text("weight"), views["hwio"].pickled(in_zip=True)),
+        (text("training"), b"\x89"),
+        (text("sizes"), call(named("torch.jit._pickle", "build_intlist"), b"]")),
+        (text("names"), call(named("torch.jit._pickle", "restore_type_tag"), b"]", text("List"))),
+    )
+    outer = script_of((text("visual"), inner), (text("scale"), views["count"].pickled(in_zip=True)))
+    code = {"constants.pkl": pickle_of(tuple_of()), "code/__torch__/network.py": b"raise SystemExit"}
+    path = write_zip(tmp_path / "file", views, body=outer, **code)
+    tensors, repeated = read_torch_tensors(path)
+    assert list(tensors) == ["visual.weight", "scale"] and repeated == ()
+    np.testing.assert_array_equal(tensors["visual.weight"][:, 0, 0, 0], [0, 1, 2, 3])
+
+
+def test_modules_that_share_or_nest_without_end_are_refused(tmp_path):
+    deep = script_of()
+    for _ in range(100):
+        deep = script_of((text("inner"), deep))
+    with pytest.raises(InputError, match="file: expected a pickle of at most .* deep"):
+        read_torch_tensors(write_zip(tmp_path / "file", {}, body=deep))
+    itself = named("__torch__.network", "Module") + b")\x81q\x00" + dict_of((text("a"), b"h\x00"))
+    with pytest.raises(InputError, match="file: expected a pickle of at most"):
+        read_torch_tensors(write_zip(tmp_path / "file", {}, body=itself + b"b"))
+
+
+def test_a_file_is_held_once_and_its_digest_is_of_the_same_bytes(tmp_path):
+    path = write_zip(tmp_path / "file", {"a": plain(np.zeros(2**20, np.float32), "1")})
+    tracemalloc.start()
+    file = read_tensors(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert np.shares_memory(file.tensors["a"], np.frombuffer(file.data, np.uint8))
+    assert peak_bytes < 1.2 * path.stat().st_size
+
+
+def test_a_file_that_is_cut_while_it_is_used_does_no_harm(tmp_path):
+    path = write_sequential(tmp_path / "file", {"a": plain(np.ones(2**14, np.float32), "1")})
+    tensors, _ = read_torch_tensors(path)
+    path.write_bytes(b"")
+    assert tensors["a"].sum() == 2**14  # of a memory map, this is a SIGBUS
 
 
 def test_a_compressed_archive_is_refused(tmp_path):

@@ -103,6 +103,10 @@ def test_only_statistics_are_statistics(tmp_path):
         ({"mu": MEAN, "sigma": COV, "count": 1}, "count: expected a number of images from 2 up"),
         ({"mu": MEAN, "sigma": COV, "provenance": "[1]"}, "provenance: expected a JSON object"),
         ({"mu": MEAN, "sigma": COV, "provenance": "{"}, "provenance: expected JSON"),
+        ({"mu": MEAN, "sigma": COV.astype(np.float16)}, "sigma: expected float32 .* found float16"),
+        ({"features": MEAN[None]}, "features: expected at least 2 vectors"),
+        ({"features": MEAN}, r"features: expected a floating array of shape \(vectors, width\)"),
+        ({"pool_3": np.full((3, 2), np.nan)}, "mean of pool_3: expected finite"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(tmp_path, arrays, message):
@@ -152,6 +156,35 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
     with pytest.raises(InputError, match="found nothing there"):
         load_stats(tmp_path / "no.npz")
+
+
+def test_a_name_without_a_suffix_is_as_good_as_any(tmp_path):
+    save_stats(tmp_path / "refstats", Stats(MEAN, COV, 7))
+    assert is_stats_file(tmp_path / "refstats")
+    assert load_stats(tmp_path / "refstats").count == 7
+
+
+def test_statistics_lie_in_a_bucket_as_well(tmp_path):
+    path = f"memory:/{tmp_path}/stats.npz"
+    save_stats(path, Stats(MEAN, COV, 7, PROVENANCE))
+    assert is_stats_file(path)
+    assert load_stats(path).provenance == PROVENANCE
+
+
+def test_mean_and_cov_are_read(tmp_path):
+    np.savez(tmp_path / "stats.npz", mean=MEAN, cov=COV)
+    assert is_stats_file(tmp_path / "stats.npz")
+    np.testing.assert_array_equal(load_stats(tmp_path / "stats.npz").cov, COV)
+
+
+def test_a_small_file_claims_no_more_than_is_stated(tmp_path):
+    path = tmp_path / "stats.npz"
+    np.savez_compressed(path, mu=np.zeros(4096), sigma=np.zeros((4096, 4096)))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(
+        InputError, match=r"sigma.*: expected at most 67108864 bytes .* found 134217"
+    ):
+        load_stats(path)
 
 
 def test_differences_of_provenance_name_both_sides():

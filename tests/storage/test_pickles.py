@@ -172,9 +172,9 @@ def test_memo_places_cost_nothing():
     "deep", [b")" + b"\x85" * 2000, b"]" * 2000 + b"a" * 1999], ids=["tuples", "lists"]
 )
 def test_nesting_is_bounded(deep):
-    with pytest.raises(InputError, match="32 deep, found more"):
+    with pytest.raises(InputError, match="64 deep, found more"):
         read(pickle_of(deep))
-    with pytest.raises(InputError, match=r"32 deep, found more|as key of a dict"):
+    with pytest.raises(InputError, match=r"64 deep, found more|as key of a dict"):
         read(pickle_of(b"}" + deep + integer(1) + b"s"))
 
 
@@ -188,7 +188,7 @@ def test_parts_that_multiply_are_refused_at_once(monkeypatch):
 
 
 def test_a_list_inside_itself_is_refused():
-    with pytest.raises(InputError, match="32 deep"):
+    with pytest.raises(InputError, match="64 deep"):
         read(pickle_of(b"]q\x00h\x00a"))
 
 
