@@ -23,7 +23,7 @@ CANVAS_SIDES_PX = (32, 64, 128, 256, 512)
 _LOOKAHEAD_BATCHES = 2
 _CHUNK_IMAGES = 16
 
-Reduce = Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "299 299 3"]]
+Reduce = Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "side side 3"]]
 
 
 @dataclasses.dataclass(frozen=True)

