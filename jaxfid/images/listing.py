@@ -25,6 +25,10 @@ from jaxfid.images.labels import DATASET_JSON, find_labels, split_name
 ALL_IMAGES = "*"
 """What `image_key` is for every image of every sample."""
 
+_HEADS_OF_AN_ENDING = (
+    100  # a caption beside each image would make opening a set as slow as reading it
+)
+
 # `left.png` of `x.left.png`: parts that begin with a letter. `0001.png` of `clip.0001.png` is a number, and
 # `95_1.png` of `at_0.95_1.png` a piece of one.
 _VIEW = re.compile(r"[A-Za-z][^.]*(\.[A-Za-z][^.]*)*")
@@ -35,7 +39,8 @@ class ListedSource(ImageSource):
 
     Left out are names that are hidden (a dot in front), folders that systems keep for themselves, and
     files whose ending, in any case of letters, is not an image's. A file that begins as an image does
-    and is not named as one is an error: to leave it out and to score it would both be a guess.
+    and is not named as one is an error: to leave it out and to score it would both be a guess. Of files
+    with the same ending, which are mostly of a kind, the first 100 are looked at.
     """
 
     def __init__(
@@ -104,9 +109,12 @@ class ListedSource(ImageSource):
         return key
 
     def _refuse_disguised(self) -> None:
-        found = []
+        found, looked_at = [], Counter()
         for key in self.others:
             if key.endswith("/") or is_hidden_name(key) or has_image_extension(key):
+                continue
+            looked_at[_ending(key)] += 1
+            if looked_at[_ending(key)] > _HEADS_OF_AN_ENDING:
                 continue
             if kind := recognise_format(self.read_head(key)):
                 found.append(f"{key} ({kind})")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
+from jaxfid.images.folders import FolderSource
 from jaxfid.images.formats import is_image_name
 from jaxfid.images.sources import open_source
 from tests.images.files import make_files, make_images, write_folder
@@ -262,6 +263,18 @@ def test_image_under_another_name_is_an_error(tmp_path, name):
         InputError, match=f"images to be named as such, .* content {name} .PNG.; give"
     ):
         open_source(tmp_path)
+
+
+def test_captions_beside_images_are_not_all_opened(tmp_path, monkeypatch):
+    captions = {f"{i:04d}.txt": b"a cat" for i in range(150)}
+    root = write_folder(tmp_path, make_files(["a.png"]) | captions | {"x.bak": b""})
+    opened = []
+    read_head = FolderSource.read_head
+    monkeypatch.setattr(
+        FolderSource, "read_head", lambda self, key: (opened.append(key), read_head(self, key))[1]
+    )
+    assert len(open_source(root).others) == 151
+    assert opened == [*sorted(captions)[:100], "x.bak"]
 
 
 def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
