@@ -20,14 +20,13 @@ from jaxfid.images.formats import (
     recognise_format,
 )
 from jaxfid.images.interface import ImageSource, name_some
-from jaxfid.images.labels import DATASET_JSON, find_labels, split_name
+from jaxfid.images.labels import DATASET_JSON, Files, find_labels, split_name
 
 ALL_IMAGES = "*"
 """What `image_key` is for every image of every sample."""
 
-_HEADS_OF_AN_ENDING = (
-    100  # a caption beside each image would make opening a set as slow as reading it
-)
+# Not all: a caption beside each image would make opening a set as slow as reading it.
+_HEADS_OF_AN_ENDING = 100
 
 # `left.png` of `x.left.png`: parts that begin with a letter. `0001.png` of `clip.0001.png` is a number, and
 # `95_1.png` of `at_0.95_1.png` a piece of one.
@@ -49,7 +48,7 @@ class ListedSource(ImageSource):
         *,
         name: str,
         image_key: str | None,
-        needs_choice: bool = False,
+        are_samples: bool = False,
         remarks: Sequence[str] = (),
     ) -> None:
         """Chooses among the names of files.
@@ -59,7 +58,8 @@ class ListedSource(ImageSource):
           name: What the user called the source.
           image_key: The ending of a sample's image after the first dot of its name, such as `left.png`;
             `ALL_IMAGES` for all; None where samples have one.
-          needs_choice: Whether several images of one sample are an error without `image_key`.
+          are_samples: Whether files with the same name up to its first dot are one sample, of which several
+            images are an error without `image_key` and a `.cls` or `.json` file is the class.
           remarks: What is known already of the listing.
 
         Raises:
@@ -73,19 +73,21 @@ class ListedSource(ImageSource):
         self.keys = sorted(keys if image_key is None else _choose(keys, image_key, name))
         self.others = list_others(names, set(self.keys))
         views = _find_views(keys) if image_key is None else []
-        if views and needs_choice:
+        if views and are_samples:
             raise InputError(
                 f"{name}: expected one image in each sample, found several: {', '.join(views)}; choose "
                 f"with image_key={views[0]!r}, or image_key={ALL_IMAGES!r} for all"
             )
         self.remarks = [*remarks, *_describe_views(views), *describe_others(self.others)]
         self._names = frozenset(names)
+        self._are_samples = are_samples
         self._refuse_disguised()
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
         """Classes by what lies beside the images, else their folders; looked at late: files are read."""
-        return find_labels(self.keys, self._names, self.read_content, inner=self.inner_name)
+        files = Files(self.keys, self._names, self.read_content, self.inner_name)
+        return find_labels(files, are_samples=self._are_samples)
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the decoded file at a position."""

@@ -52,7 +52,7 @@ class TarSource(ListedSource):
         self._members: dict[str, TarMember] = dict(members)
         self._open = functools.lru_cache(_OPEN_SHARDS)(FileReader)
         self._versions = {path: stat_file(path) for path in paths.values()}
-        super().__init__(list(self._members), name=name, image_key=image_key, needs_choice=True)
+        super().__init__(list(self._members), name=name, image_key=image_key, are_samples=True)
 
     def read_content(self, key: str) -> bytes:
         """Returns a member's bytes."""

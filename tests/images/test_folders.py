@@ -288,6 +288,11 @@ def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
     assert open_source(tmp_path, image_key="*").remarks == []
 
 
+def test_files_beside_the_images_of_a_folder_are_no_labels(tmp_path):
+    files = make_files(["a/0.png"]) | {"a/0.cls": b"7", "a/0.json": b'{"label": 7}'}
+    assert open_source(write_folder(tmp_path, files)).labels == ["a"]
+
+
 def test_labels_of_a_folder_of_stylegans_are_those_of_its_json(tmp_path):
     files = make_files(["00000/img0.png", "00000/img1.png"])
     content = b'{"labels": [["00000/img0.png", 4], ["00000/img1.png", 2]]}'
