@@ -22,6 +22,8 @@ from jaxfid.images.formats import (
 from jaxfid.images.interface import ImageSource, name_some
 from jaxfid.images.labels import DATASET_JSON, Files, find_labels, split_name
 
+_MAX_VIEWS = 16  # more endings than these are names of images, as in `model.step_1000.png`
+
 ALL_IMAGES = "*"
 """What `image_key` is for every image of every sample."""
 
@@ -155,7 +157,8 @@ def _find_views(keys: Iterable[str]) -> list[str]:
         sample = split_name(key)
         if _VIEW.fullmatch(sample.ending):
             endings[sample.key].append(sample.ending)
-    return sorted({ending for of in endings.values() if len(of) > 1 for ending in of})
+    views = {ending for of in endings.values() if len(of) > 1 for ending in of}
+    return sorted(views) if len(views) <= _MAX_VIEWS else []
 
 
 def _describe_views(views: Sequence[str]) -> list[str]:

@@ -155,11 +155,20 @@ def test_no_image_is_counted_twice_whatever_the_order_of_the_listing(tmp_path, m
     (tmp_path / "b.png").symlink_to(tmp_path / "z/1.png")
     outside = write_folder(tmp_path.parent / f"{tmp_path.name}-outside", make_files(["3.png"]))
     (tmp_path / "c.png").symlink_to(outside / "3.png")
-    (tmp_path / "d.png").symlink_to(outside / "3.png")
     monkeypatch.setattr(os, "scandir", listed)
     source = open_source(tmp_path)
     assert source.keys == ["c.png", "z/1.png", "z/2.png"]
-    assert source.remarks == ["3 links to what is listed already not followed: a/, b.png, d.png"]
+    assert source.remarks == ["2 links to what is listed already not followed: a/, b.png"]
+
+
+def test_stores_that_keep_equal_content_once_give_every_image_that_links_to_it(tmp_path):
+    store = write_folder(tmp_path / "store", make_files(["1f", "2e"]))
+    (tmp_path / "set").mkdir()
+    for name, content in (("a.png", "1f"), ("b.png", "2e"), ("c.png", "1f")):
+        (tmp_path / "set" / name).symlink_to(store / content)
+    source = open_source(tmp_path / "set")
+    assert source.keys == ["a.png", "b.png", "c.png"]
+    np.testing.assert_array_equal(source.read(0), source.read(2))
 
 
 def test_hard_links_and_copies_are_images_of_their_own(tmp_path):

@@ -207,6 +207,7 @@ def test_masks_and_depths_are_not_scored_unasked(tmp_path, keys):
         ["at_0.5_1.png", "at_0.5_2.png"],
         ["a/0.png", "b/0.png"],
         ["v1.2.final.png", "v1.3.final.png"],
+        [f"model.step_{i:02d}.png" for i in range(20)],
     ],
 )
 def test_names_with_dots_are_images_of_their_own(tmp_path, keys):
