@@ -60,7 +60,7 @@ def run(
         source,
         batch_size=BATCH_SIZE,
         num_workers=0,
-        reduce=lambda image: image,
+        prepare=lambda image: image,
         on_error="skip",
         share=share,
         start=snapshots.next_batch,
