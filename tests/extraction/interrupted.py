@@ -37,6 +37,8 @@ class Fragile(ImageSource):
         return self._inner.read(index)
 
     def fingerprint(self, index, *, whole=False):
+        if index == self._broken:
+            raise InputError(f"{self.keys[index]}: broken")
         return self._inner.fingerprint(index, whole=whole)
 
 
