@@ -34,10 +34,10 @@ from jaxfid.extraction.image_set import (
 )
 from jaxfid.extraction.snapshots import Snapshots, snapshot_path
 from jaxfid.extractors.interface import Extractor
-from jaxfid.images.batches import Batch, Batches
+from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches
 from jaxfid.images.identity import identify_content, identify_source
 from jaxfid.images.interface import ImageSource
-from jaxfid.preprocessing.resize import reduce_on_host
+from jaxfid.preprocessing.resize import prepare_on_host
 from jaxfid.provenance import Provenance, versions
 from jaxfid.stats.files import Stats
 from jaxfid.stats.kept_rows import kept_indices
@@ -173,7 +173,11 @@ def _see(
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         on_error=options.on_error,
-        reduce=functools.partial(reduce_on_host, protocol=requests[0].extractor.protocol),
+        prepare=functools.partial(
+            prepare_on_host,
+            protocol=requests[0].extractor.protocol,
+            largest_px=CANVAS_SIDES_PX[-1],
+        ),
         share=(group.index, group.count),
         start=snapshots.next_batch,
     )

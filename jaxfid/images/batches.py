@@ -23,7 +23,8 @@ CANVAS_SIDES_PX = (32, 64, 128, 256, 512)
 _LOOKAHEAD_BATCHES = 2
 _CHUNK_IMAGES = 16
 
-Reduce = Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "299 299 3"]]
+Prepared = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
+Prepare = Callable[[UInt8[np.ndarray, "h w 3"]], Prepared]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Batches:
         *,
         batch_size: int,
         num_workers: int | None,
-        reduce: Reduce,
+        prepare: Prepare,
         on_error: str = "fail",
         share: tuple[int, int] = (0, 1),
         start: int = 0,
@@ -128,8 +129,8 @@ class Batches:
           batch_size: Images in a batch of all processes together.
           num_workers: Threads that decode; with 0 the iterating thread does; None is one for each core
             that this process may use.
-          reduce: Brings an image with a side above 512 pixels to the network's size, called in the
-            workers.
+          prepare: What is done to every image in the workers: crops, and the reduction of a side above 512
+            pixels, the largest canvas.
           on_error: Whether an unreadable image ends the pass ("fail") or is left out ("skip").
           share: This process's index and the number of processes.
           start: First batch, to go on where an earlier pass ended.
@@ -148,7 +149,7 @@ class Batches:
         self._num_rows = batch_size // share[1]
         self._numbers = range(start, num_batches)
         self._num_workers = num_workers
-        self._reduce = reduce
+        self._prepare = prepare
         self._skip = on_error == "skip"
         self._share = share
 
@@ -193,17 +194,13 @@ class Batches:
             if stop.is_set():
                 return
             try:
-                rows.append(self._read_row(position))
+                rows.append(self._prepare(self._source.read(position)))
             except InputError as error:
                 if not self._skip:
                     raise
                 require_strict_pillow()  # else every image would be skipped for what is not its fault
                 rows.append(Skipped(self._source.keys[position], str(error)))
         part.add(chunk, rows)
-
-    def _read_row(self, position: int) -> np.ndarray:
-        image = self._source.read(position)
-        return self._reduce(image) if max(image.shape) > CANVAS_SIDES_PX[-1] else image
 
 
 @contextlib.contextmanager

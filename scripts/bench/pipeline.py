@@ -13,10 +13,10 @@ from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
 from jaxfid.extractors.inception.extractor import Extractor, make_inception_extractor
 from jaxfid.extractors.weights import load_weights
-from jaxfid.images.batches import Batch, Batches
+from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches
 from jaxfid.images.interface import ImageSource
 from jaxfid.preprocessing.protocol import get_protocol
-from jaxfid.preprocessing.resize import reduce_on_host
+from jaxfid.preprocessing.resize import prepare_on_host
 from jaxfid.stats.moments import Moments
 
 
@@ -54,8 +54,10 @@ class Pipeline:
 
     def batches(self, source: ImageSource, *, num_workers: int = 2) -> Batches:
         """Returns the source's images, decoded in the background while they are iterated."""
-        reduce = functools.partial(reduce_on_host, protocol=self._extractor.protocol)
-        return Batches(source, batch_size=self.batch_size, num_workers=num_workers, reduce=reduce)
+        prepare = functools.partial(
+            prepare_on_host, protocol=self._extractor.protocol, largest_px=CANVAS_SIDES_PX[-1]
+        )
+        return Batches(source, batch_size=self.batch_size, num_workers=num_workers, prepare=prepare)
 
     def moments(self, batches: Iterable[Batch]) -> Moments:
         """Returns the sums over the extractor's one feature, having waited for them."""

@@ -41,7 +41,7 @@ def draw_noise(key, n):
 def images_of(checkpoint, *, batch_size=7, sampler=make_sample, **options):
     options = {"num_images": 20, "chunk_size": 8, "value_range": (0, 1), "num_devices": 2} | options
     source = draw_from(checkpoint, sampler, **options)
-    batches = Batches(source, batch_size=batch_size, num_workers=2, reduce=lambda image: image)
+    batches = Batches(source, batch_size=batch_size, num_workers=2, prepare=lambda image: image)
     return np.concatenate([batch.images[batch.mask][:, :SIDE, :SIDE] for batch in batches])
 
 

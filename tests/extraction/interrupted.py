@@ -37,6 +37,8 @@ class Fragile(ImageSource):
         return self._inner.read(index)
 
     def fingerprint(self, index, *, whole=False):
+        if index == self._broken:
+            raise InputError(f"{self.keys[index]}: broken")
         return self._inner.fingerprint(index, whole=whole)
 
 
@@ -60,7 +62,7 @@ def run(
         source,
         batch_size=BATCH_SIZE,
         num_workers=0,
-        reduce=lambda image: image,
+        prepare=lambda image: image,
         on_error="skip",
         share=share,
         start=snapshots.next_batch,

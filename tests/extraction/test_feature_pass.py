@@ -39,7 +39,9 @@ def run(images, *, devices=1, batch_size=8, workers=0, sums="device"):
         open_source(images),
         batch_size=batch_size,
         num_workers=workers,
-        reduce=lambda image: np.zeros((299, 299, 3), np.float32),
+        prepare=lambda image: (
+            image if max(image.shape) <= 512 else np.zeros((299, 299, 3), np.float32)
+        ),
     )
     done = []
     run_pass(feature_pass, batches, [moments, store], advance=done.append)
@@ -77,7 +79,7 @@ def test_some_rows_are_kept_by_their_place_in_the_source():
     wanted = np.array([0, 3, 4, 11, 20])
     mesh = local_mesh(2)
     store = FeatureStore("small", wanted)
-    batches = Batches(open_source(images), batch_size=8, num_workers=0, reduce=lambda image: image)
+    batches = Batches(open_source(images), batch_size=8, num_workers=0, prepare=lambda image: image)
     run_pass(FeaturePass(make_extractor(), mesh), batches, [store])
     np.testing.assert_array_equal(store.state()["indices"], wanted)
     np.testing.assert_allclose(store.features(), features[wanted], rtol=0, atol=1e-6)
@@ -98,7 +100,7 @@ def test_sums_on_the_host_are_those_on_the_devices(devices, monkeypatch):
 
 def test_sums_on_the_host_may_be_read_and_go_on():
     (batch,) = Batches(
-        open_source(make_images(3)), batch_size=4, num_workers=0, reduce=lambda image: image
+        open_source(make_images(3)), batch_size=4, num_workers=0, prepare=lambda image: image
     )
     rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [jnp.nan, jnp.inf]], jnp.float32)
     moments = HostMoments("small", 2)
@@ -128,7 +130,7 @@ def test_a_ragged_last_batch_and_mixed_sizes_compile_nothing_more():
     for count in (8, 21):
         moments = DeviceMoments("small", WIDTH, mesh)
         batches = Batches(
-            open_source(images[:count]), batch_size=8, num_workers=0, reduce=lambda image: image
+            open_source(images[:count]), batch_size=8, num_workers=0, prepare=lambda image: image
         )
         run_pass(feature_pass, batches, [moments])
         assert moments.moments().count == count
@@ -138,7 +140,7 @@ def test_a_ragged_last_batch_and_mixed_sizes_compile_nothing_more():
 def test_what_padding_holds_counts_for_nothing():
     moments = DeviceMoments("small", 2, local_mesh(2))
     (batch,) = Batches(
-        open_source(make_images(3)), batch_size=4, num_workers=0, reduce=lambda image: image
+        open_source(make_images(3)), batch_size=4, num_workers=0, prepare=lambda image: image
     )
     rows = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [jnp.nan, jnp.inf]], jnp.float32)
     sharding = jax.sharding.NamedSharding(local_mesh(2), jax.sharding.PartitionSpec("data"))

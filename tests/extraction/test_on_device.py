@@ -48,7 +48,7 @@ def expected():
     """What the pass over decoded images keeps of the same ones."""
     mesh = local_mesh(1)
     moments = make_moments("small", WIDTH, mesh)
-    batches = Batches(open_source(IMAGES), batch_size=8, num_workers=0, reduce=lambda image: image)
+    batches = Batches(open_source(IMAGES), batch_size=8, num_workers=0, prepare=lambda image: image)
     run_pass(FeaturePass(make_extractor(), mesh), batches, [moments])
     return moments.moments()
 

@@ -49,12 +49,14 @@ class Drawn(ImageSource):
         return str(self._sizes[index])
 
 
-def reduce(image):
+def prepare(image):
+    if max(image.shape) <= CANVAS_SIDES_PX[-1]:
+        return image
     return np.full((299, 299, 3), image[0, 0, 0] + 0.5, np.float32)
 
 
 def make_batches(source, **options):
-    options = {"batch_size": 4, "num_workers": 2, "reduce": reduce} | options
+    options = {"batch_size": 4, "num_workers": 2, "prepare": prepare} | options
     return Batches(source, **options)
 
 
@@ -117,6 +119,18 @@ def test_images_above_512_are_reduced_and_the_batch_is_float32():
     assert (batch.images[0, :299, :299] == 1.5).all()
     assert (batch.images[1, :400, :512] == 2).all()
     assert not batch.images[0, 299:].any()
+
+
+def test_every_image_is_prepared_by_the_workers():
+    threads = set()
+
+    def cut(image):
+        threads.add(threading.current_thread().name)
+        return image[:1, :1]
+
+    batches = list(make_batches(small(9), prepare=cut))
+    assert [batch.sizes.tolist() for batch in batches] == [[[1, 1]] * 4] * 3
+    assert all(name.startswith("jaxfid-decode") for name in threads)
 
 
 def test_batch_beside_a_reduced_one_stays_uint8():
@@ -251,15 +265,15 @@ def test_no_more_large_images_are_held_than_there_are_workers():
                 most_alive = max(alive, most_alive)
             return super().read(index)
 
-    def slow_reduce(image):
+    def slow_prepare(image):
         nonlocal alive
         time.sleep(0.002)
         with lock:
             alive -= 1
-        return reduce(image)
+        return prepare(image)
 
     source = Large([(600, 600)] * 40)
-    list(make_batches(source, batch_size=20, num_workers=3, reduce=slow_reduce))
+    list(make_batches(source, batch_size=20, num_workers=3, prepare=slow_prepare))
     assert most_alive <= 3
 
 

@@ -44,7 +44,7 @@ def test_images_are_those_of_the_chunks_in_order(num_threads, batch_size, num_wo
     draw = Drawer()
     source = make_source(draw, num_threads=num_threads)
     batches = Batches(
-        source, batch_size=batch_size, num_workers=num_workers, reduce=lambda image: image
+        source, batch_size=batch_size, num_workers=num_workers, prepare=lambda image: image
     )
     images = np.concatenate([batch.images[batch.mask][:, :5, :7] for batch in batches])
     np.testing.assert_array_equal(images, IMAGES[:22])

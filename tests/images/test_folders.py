@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
+from jaxfid.images.folders import FolderSource
 from jaxfid.images.formats import is_image_name
 from jaxfid.images.sources import open_source
 from tests.images.files import make_files, make_images, write_folder
@@ -154,11 +155,20 @@ def test_no_image_is_counted_twice_whatever_the_order_of_the_listing(tmp_path, m
     (tmp_path / "b.png").symlink_to(tmp_path / "z/1.png")
     outside = write_folder(tmp_path.parent / f"{tmp_path.name}-outside", make_files(["3.png"]))
     (tmp_path / "c.png").symlink_to(outside / "3.png")
-    (tmp_path / "d.png").symlink_to(outside / "3.png")
     monkeypatch.setattr(os, "scandir", listed)
     source = open_source(tmp_path)
     assert source.keys == ["c.png", "z/1.png", "z/2.png"]
-    assert source.remarks == ["3 links to what is listed already not followed: a/, b.png, d.png"]
+    assert source.remarks == ["2 links to what is listed already not followed: a/, b.png"]
+
+
+def test_stores_that_keep_equal_content_once_give_every_image_that_links_to_it(tmp_path):
+    store = write_folder(tmp_path / "store", make_files(["1f", "2e"]))
+    (tmp_path / "set").mkdir()
+    for name, content in (("a.png", "1f"), ("b.png", "2e"), ("c.png", "1f")):
+        (tmp_path / "set" / name).symlink_to(store / content)
+    source = open_source(tmp_path / "set")
+    assert source.keys == ["a.png", "b.png", "c.png"]
+    np.testing.assert_array_equal(source.read(0), source.read(2))
 
 
 def test_hard_links_and_copies_are_images_of_their_own(tmp_path):
@@ -264,6 +274,18 @@ def test_image_under_another_name_is_an_error(tmp_path, name):
         open_source(tmp_path)
 
 
+def test_captions_beside_images_are_not_all_opened(tmp_path, monkeypatch):
+    captions = {f"{i:04d}.txt": b"a cat" for i in range(150)}
+    root = write_folder(tmp_path, make_files(["a.png"]) | captions | {"x.bak": b""})
+    opened = []
+    read_head = FolderSource.read_head
+    monkeypatch.setattr(
+        FolderSource, "read_head", lambda self, key: (opened.append(key), read_head(self, key))[1]
+    )
+    assert len(open_source(root).others) == 151
+    assert opened == [*sorted(captions)[:100], "x.bak"]
+
+
 def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
     keys = ["000.left.png", "000.right.png", "001.left.png", "001.right.png"]
     write_folder(tmp_path, make_files(keys))
@@ -273,6 +295,11 @@ def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
     assert source.keys == ["000.left.png", "001.left.png"]
     assert source.others == ["000.right.png", "001.right.png"]
     assert open_source(tmp_path, image_key="*").remarks == []
+
+
+def test_files_beside_the_images_of_a_folder_are_no_labels(tmp_path):
+    files = make_files(["a/0.png"]) | {"a/0.cls": b"7", "a/0.json": b'{"label": 7}'}
+    assert open_source(write_folder(tmp_path, files)).labels == ["a"]
 
 
 def test_labels_of_a_folder_of_stylegans_are_those_of_its_json(tmp_path):

@@ -207,6 +207,7 @@ def test_masks_and_depths_are_not_scored_unasked(tmp_path, keys):
         ["at_0.5_1.png", "at_0.5_2.png"],
         ["a/0.png", "b/0.png"],
         ["v1.2.final.png", "v1.3.final.png"],
+        [f"model.step_{i:02d}.png" for i in range(20)],
     ],
 )
 def test_names_with_dots_are_images_of_their_own(tmp_path, keys):
@@ -241,6 +242,15 @@ def test_class_that_is_none_is_named(tmp_path):
     path = write_tar(tmp_path / "x.tar", make_files(["0.png"]) | {"0.cls": b"\xff"})
     with pytest.raises(InputError, match=r"0\.cls: expected the number or name of a class"):
         _ = open_source(path).labels
+
+
+def test_links_that_are_no_images_are_named(tmp_path):
+    path = write_tar(tmp_path / "x.tar", make_files(["a.png"]))
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("b")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+        archive.addfile(link)
+    assert open_source(path).others == ["b"]
 
 
 def test_images_under_other_names_are_an_error(tmp_path):

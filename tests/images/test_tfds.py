@@ -64,7 +64,7 @@ def test_labels_are_the_class_names(data_dir):
 
 def test_records_are_read_from_several_threads(data_dir):
     source = open_source("tfds:pets/train")
-    batches = Batches(source, batch_size=4, num_workers=3, reduce=lambda image: image)
+    batches = Batches(source, batch_size=4, num_workers=3, prepare=lambda image: image)
     images = np.concatenate([batch.images[batch.mask][:, :5, :7] for batch in batches])
     np.testing.assert_array_equal(images, IMAGES[4:])
 
