@@ -1,4 +1,4 @@
-"""Moments: what is kept of feature vectors so that any partition of them gives the same statistics."""
+"""Sums over feature vectors from which any partition of a set gives the same mean and covariance."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float
 
 from jaxfid.errors import InputError
 from jaxfid.stats.array_tree import array_tree
@@ -17,17 +17,17 @@ from jaxfid.stats.array_tree import array_tree
 class Moments:
     """Float64 sums over the feature vectors seen so far; `a + b` is both sets together.
 
-    Raw sums, not centred ones: in float64 the cancellation costs 1e-11 of an FID, and addition is
-    what every reduction over devices, processes and files already knows. The sums may carry leading
-    axes (devices, blocks of images); `total_over` adds those up.
+    They are raw sums, not centred ones: in float64 the cancellation costs 1e-11 of an FID, and addition
+    is what every reduction over devices, processes and files already offers. The sums may carry a
+    leading axis (devices), which `total_over` adds up.
 
     Attributes:
-      count: Vectors seen; padding counts for nothing, whatever it holds, NaN included.
+      count: Vectors seen. Padding does not count, whatever it holds, NaN included.
       total: Their sum.
       outer: Sum of `outer(x, x)`. `ddof` is chosen when a covariance is read.
     """
 
-    count: Float[Array | np.ndarray | np.number, "*lead"]
+    count: Float[Array | np.ndarray, "*lead"]
     total: Float[Array | np.ndarray, "*lead d"]
     outer: Float[Array | np.ndarray, "*lead d d"]
 
@@ -36,9 +36,6 @@ class Moments:
 
     def __sub__(self, other: "Moments") -> "Moments":
         return _map(lambda a, b: a - b, self, other)
-
-    def __getitem__(self, index: int) -> "Moments":
-        return _map(lambda a: a[index], self)
 
     def total_over(self, axis: int = 0) -> "Moments":
         """Returns the sums with one leading axis added up."""
@@ -85,7 +82,7 @@ def _as_array(value: Any) -> Any:  # noqa: ANN401
 
 
 def zero_moments(width: int, *, lead: tuple[int, ...] = ()) -> Moments:
-    """Returns the moments of nothing: float64 zeros on the host, with the leading axes asked for."""
+    """Returns the moments of no vectors: float64 zeros on the host, with these leading axes."""
     return Moments(np.zeros(lead), np.zeros((*lead, width)), np.zeros((*lead, width, width)))
 
 
@@ -102,27 +99,6 @@ def moments_of(
     rows = xp.where(mask[..., None], rows, 0).astype(xp.float64)
     count = _as_array(mask.sum(-1).astype(xp.float64))
     return Moments(count, rows.sum(-2), xp.swapaxes(rows, -1, -2) @ rows)
-
-
-def deal(
-    rows: Shaped[Array, "n ..."], first: Int[Array, ""] | int, num_blocks: int
-) -> Shaped[Array, "num_blocks m ..."]:
-    """Returns the rows dealt to blocks as cards are: row i goes to block `(first + i) % num_blocks`.
-
-    Blocks then depend on an image's index alone, not on devices or batch size. `m` is
-    `ceil(n / num_blocks)`; places without a row are zeros (a mask dealt with its rows says False there).
-
-    Args:
-      rows: Rows with consecutive indices.
-      first: Index of the first row; may be traced.
-      num_blocks: How many blocks.
-    """
-    xp = jax.numpy if isinstance(rows, jax.Array) else np
-    m = -(-len(rows) // num_blocks)
-    lead = (xp.arange(num_blocks) - first) % num_blocks
-    places = lead[:, None] + num_blocks * xp.arange(m)
-    inside = (places < len(rows)).reshape(places.shape + (1,) * (rows.ndim - 1))
-    return xp.where(inside, rows[xp.minimum(places, len(rows) - 1)], xp.zeros((), rows.dtype))
 
 
 def moments_of_stats(

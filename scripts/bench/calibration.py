@@ -22,19 +22,19 @@ from jaxtyping import Float64, Int64
 from jaxfid.metrics.frechet.distance import prepare_reference
 from jaxfid.metrics.frechet.factor import GaussianFactor
 from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
-from jaxfid.metrics.frechet.influence import influence_stderr, paired_difference
+from jaxfid.metrics.frechet.influence import Difference, influence_stderr, paired_difference
 from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
 from jaxfid.stats.kept_rows import kept_indices
 
 RATIOS = (2.5, 5, 10, 25, 100)
 """Images per feature."""
-REFERENCE_ROWS = 20_000
+MANY = 20_000
+"""Rows of a set whose own error is not looked at."""
 CLASSES = 10
 
 Rng = np.random.Generator
 Rows = Float64[np.ndarray, "n d"]
 Labels = Int64[np.ndarray, " n"]
-Draw = Callable[[Rng, Labels], Rows]
 Row = dict[str, str | float | int]
 
 
@@ -74,7 +74,7 @@ def _gaussian(rng: Rng, shape: tuple[int, int]) -> Rows:
 
 
 def _heavy(rng: Rng, shape: tuple[int, int]) -> Rows:
-    """Laplace: tails as those of ReLU features, kurtosis 6."""
+    """Returns Laplace noise, whose kurtosis of 6 is near that of many ReLU features."""
     return rng.laplace(size=shape) / np.sqrt(2)
 
 
@@ -91,16 +91,6 @@ def make_population(kind: str, width: int) -> Population:
     return Population(NOISE[kind], mixing, centres)
 
 
-def draw_labels(rng: Rng, count: int) -> Labels:
-    """Returns classes at random, as a sampler without class balance draws them."""
-    return rng.integers(0, CLASSES, count)
-
-
-def balanced_labels(rng: Rng, count: int) -> Labels:
-    """Returns classes that take turns."""
-    return np.arange(count) % CLASSES
-
-
 def fit(rows: Rows) -> GaussianFactor:
     """Returns the rows' Gaussian as a reference."""
     return prepare_reference(rows.mean(axis=0), np.cov(rows.T))
@@ -113,54 +103,65 @@ def solve(reference: GaussianFactor, rows: Rows) -> FrechetSolution:
 
 def summarise(values: list[float], stderrs: list[float]) -> Row:
     """Returns how the standard errors compare with the spread of the values."""
-    spread = float(np.std(values, ddof=1))
-    return {
-        "true spread": f"{spread:.3g}",
-        "ratio": f"{np.mean(stderrs) / spread:.2f} +- {np.std(stderrs) / spread:.2f}",
-    }
+    return {"true spread": f"{np.std(values, ddof=1):.3g}", "ratio": ratio_of(stderrs, values)}
+
+
+def ratio_of(stderrs: list[float], values: list[float]) -> str:
+    """Returns the mean of the standard errors over the spread of the values, and its own spread."""
+    ratios = np.array(stderrs) / np.std(values, ddof=1)
+    return f"{ratios.mean():.2f} +- {ratios.std():.2f}"
 
 
 class Study:
     """One population of references and one of generated images near it."""
 
-    def __init__(self, kind: str, options: argparse.Namespace, *, by: float = 1.0) -> None:
+    def __init__(self, kind: str, options: argparse.Namespace, *, by: float) -> None:
         self.kind, self.width, self.sets = kind, options.width, options.sets
-        self.rng = np.random.default_rng([options.seed, *kind.encode(), int(10 * by)])
+        self.rng = np.random.default_rng([options.seed, *kind.encode(), int(100 * by)])
         self.truth = make_population(kind, self.width)
         self.model = self.truth.another(self.rng, by=by)
-        labels = draw_labels(self.rng, REFERENCE_ROWS)
-        self.reference = fit(self.truth.draw(self.rng, labels))
+        self.reference = fit(self._draw(self.truth, MANY))
+        gap = solve(self.reference, self._draw(self.model, MANY)).value / self.reference.trace
+        self.names: Row = {"features": kind, "distance / trace": f"{gap:.1%}"}
+
+    def _draw(self, population: Population, count: int) -> Rows:
+        return population.draw(self.rng, self.rng.integers(0, CLASSES, count))
 
     def generated(self, ratio: float) -> Row:
         """Returns the row of plain error bars."""
-        values, stderrs = [], []
+        values, stderrs, plain = [], [], []
         count = int(ratio * self.width)
         for _ in range(self.sets):
-            rows = self.model.draw(self.rng, draw_labels(self.rng, count))
+            rows = self._draw(self.model, count)
             solution = solve(self.reference, rows)
             kept = rows[kept_indices(count)]
+            influence, curvature = solution.influence(kept), solution.curvature(kept)
             values.append(solution.value)
-            stderrs.append(influence_stderr(solution.influence(kept), count))
-        return {"features": self.kind, "N/d": ratio, **summarise(values, stderrs)}
+            stderrs.append(influence_stderr(influence, count, curvature=curvature))
+            plain.append(influence_stderr(influence, count))
+        without = {"ratio without curvature": ratio_of(plain, values)}
+        return {**self.names, "N/d": ratio, **summarise(values, stderrs), **without}
 
     def of_reference(self, ratio: float) -> Row:
         """Returns the row of the reference's own error, with the generated set held fixed."""
-        generated = self.model.draw(self.rng, draw_labels(self.rng, REFERENCE_ROWS))
+        generated = self._draw(self.model, MANY)
         values, stderrs = [], []
         count = int(ratio * self.width)
         for _ in range(self.sets):
-            rows = self.truth.draw(self.rng, draw_labels(self.rng, count))
+            rows = self._draw(self.truth, count)
             solution = solve(fit(rows), generated)
             kept = rows[kept_indices(count)]
+            influence = solution.reference_influence(kept)
+            curvature = solution.reference_curvature(kept)
             values.append(solution.value)
-            stderrs.append(influence_stderr(solution.reference_influence(kept), count))
-        return {"features": self.kind, "N/d": ratio, **summarise(values, stderrs)}
+            stderrs.append(influence_stderr(influence, count, curvature=curvature))
+        return {**self.names, "N/d": ratio, **summarise(values, stderrs)}
 
     def balanced(self, ratio: float) -> Row:
         """Returns the row of class-balanced sets, with and without their labels."""
         values, with_labels, without = [], [], []
         count = int(ratio * self.width)
-        labels, kept = balanced_labels(self.rng, count), kept_indices(count)
+        labels, kept = np.arange(count) % CLASSES, kept_indices(count)
         for _ in range(self.sets):
             rows = self.model.draw(self.rng, labels)
             solution = solve(self.reference, rows)
@@ -168,45 +169,32 @@ class Study:
             values.append(solution.value)
             with_labels.append(influence_stderr(influence, count, labels=labels[kept]))
             without.append(influence_stderr(influence, count))
-        plain = summarise(values, without)["ratio"]
-        return {"N/d": ratio, **summarise(values, with_labels), "ratio without labels": plain}
+        plain = {"ratio without labels": ratio_of(without, values)}
+        return {**self.names, "N/d": ratio, **summarise(values, with_labels), **plain}
 
     def infinity(self, ratio: float, least_share: float) -> Row:
         """Returns the row of the distance extrapolated from this share of the images to all."""
         values, stderrs = [], []
         count = int(ratio * self.width)
-        for _ in range(self.sets):
-            rows = self.model.draw(self.rng, draw_labels(self.rng, count))
-            found = frechet_distance_infinity(
-                self.reference, rows, least_images=int(least_share * count)
-            )
+        for _ in range(self.sets // 2):
+            rows = self._draw(self.model, count)
+            least = int(least_share * count)
+            found = frechet_distance_infinity(self.reference, rows, least_images=least)
             values.append(found.value)
             stderrs.append(found.stderr)
-        first = f"{least_share:.0%} of N"
-        return {
-            "features": self.kind, "N/d": ratio, "first point": first, **summarise(values, stderrs)
-        }  # fmt: skip
+        first = {"N/d": ratio, "first point": f"{least_share:.0%} of N"}
+        return {**self.names, **first, **summarise(values, stderrs)}
 
-    def paired(self, ratio: float, correlation: float, by: float) -> Row:
+    def paired(self, ratio: float, correlation: float) -> Row:
         """Returns the row of two models' difference, their noise correlated."""
         count = int(ratio * self.width)
-        other = self.model.another(self.rng, by=by)
-        kept = kept_indices(count)
-        found = []
-        for _ in range(3 * self.sets):
-            labels = draw_labels(self.rng, count)
-            shape = (count, self.width)
-            noise, fresh = (self.truth.noise(self.rng, shape) for _ in range(2))
-            mixed = correlation * noise + np.sqrt(1 - correlation**2) * fresh
-            a, b = self.model.place(noise, labels), other.place(mixed, labels)
-            solved = [(solve(self.reference, rows), rows[kept]) for rows in (a, b)]
-            (value_a, f_a), (value_b, f_b) = ((s.value, s.influence(rows)) for s, rows in solved)
-            found.append(paired_difference(value_a, f_a, value_b, f_b, count))
+        other = self.model.another(self.rng, by=0.05)
+        found = [self._difference(other, count, correlation) for _ in range(2 * self.sets)]
         values, stderrs = [d.value for d in found], [d.stderr for d in found]
         truth = np.mean(values)
         covered = np.mean([abs(d.value - truth) <= 2 * d.stderr for d in found])
         return {
-            "features": self.kind,
+            **self.names,
             "N/d": ratio,
             "noise correlation": correlation,
             "difference": f"{truth:.3g}",
@@ -214,6 +202,23 @@ class Study:
             "coverage": f"{covered:.1%}",
             "power": f"{np.mean([d.conclusive for d in found]):.0%}",
         }
+
+    def _difference(self, other: Population, count: int, correlation: float) -> Difference:
+        labels, shape = self.rng.integers(0, CLASSES, count), (count, self.width)
+        noise, fresh = (self.truth.noise(self.rng, shape) for _ in range(2))
+        mixed = correlation * noise + np.sqrt(1 - correlation**2) * fresh
+        kept = kept_indices(count)
+        a, b = self.model.place(noise, labels), other.place(mixed, labels)
+        of_a, of_b = solve(self.reference, a), solve(self.reference, b)
+        return paired_difference(
+            of_a.value,
+            of_a.influence(a[kept]),
+            of_b.value,
+            of_b.influence(b[kept]),
+            count,
+            curvature_a=of_a.curvature(a[kept]),
+            curvature_b=of_b.curvature(b[kept]),
+        )
 
 
 def print_markdown(title: str, rows: list[Row]) -> None:
@@ -230,21 +235,24 @@ def print_markdown(title: str, rows: list[Row]) -> None:
 def make_tables(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
     """Returns what makes the rows of each table."""
 
-    def each(by: float = 1.0) -> list[Study]:
-        return [Study(kind, options, by=by) for kind in NOISE]
+    def each(*by: float) -> list[Study]:
+        return [Study(kind, options, by=size) for size in by for kind in NOISE]
 
+    far, near = 0.4, 0.1
     return {
-        "Generated set": lambda: [s.generated(r) for s in each() for r in RATIOS],
-        "Generated set from the reference's own distribution": lambda: [
-            s.generated(r) for s in each(by=0.0) for r in (10, 25, 100)
+        "Generated set": lambda: [s.generated(r) for s in each(far, near) for r in RATIOS],
+        "Generated set of the reference's own distribution": lambda: [
+            s.generated(r) for s in each(0.0) for r in RATIOS[2:]
         ],
-        "Reference set": lambda: [s.of_reference(r) for s in each() for r in RATIOS],
-        "Class-balanced mixture": lambda: [Study("mixture", options).balanced(r) for r in RATIOS],
+        "Reference set": lambda: [s.of_reference(r) for s in each(far, near) for r in RATIOS],
+        "Class-balanced set": lambda: [
+            Study("mixture", options, by=size).balanced(r) for size in (far, near) for r in RATIOS
+        ],
         "Difference of two sets": lambda: [
-            s.paired(r, c, by=0.3) for s in each() for r in (10, 25) for c in (0, 0.5, 0.95)
+            s.paired(10, c) for s in each(far, near) for c in (0, 0.5, 0.95)
         ],
         "Extrapolated to infinitely many images": lambda: [
-            s.infinity(r, share) for s in each() for r, share in ((10, 0.5), (25, 0.5), (25, 0.1))
+            s.infinity(*sizes) for s in each(far, near) for sizes in ((10, 0.5), (25, 0.1))
         ],
     }
 

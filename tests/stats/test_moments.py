@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.stats.moments import Moments, deal, moments_of, zero_moments
+from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
 WIDTH = 5
 
@@ -50,11 +50,11 @@ def test_parts_add_up_in_float64_wherever_they_are(make_a, make_b):
 def test_leading_axes_add_up_in_float64():
     rows = rows_of(24)
     with jax.enable_x64(True):
-        blocks = jax.jit(lambda r: moments_of(r.reshape(4, 6, WIDTH), jnp.ones((4, 6), bool)))(rows)
-    whole = blocks.total_over(0)
+        parts = jax.jit(lambda r: moments_of(r.reshape(4, 6, WIDTH), jnp.ones((4, 6), bool)))(rows)
+    whole = parts.total_over(0)
     assert whole.outer.dtype == np.float64
     np.testing.assert_allclose(whole.outer, host_moments(rows).outer, rtol=1e-14)
-    np.testing.assert_allclose(blocks[1].outer, host_moments(rows[6:12]).outer, rtol=1e-14)
+    np.testing.assert_allclose(parts.outer[1], host_moments(rows[6:12]).outer, rtol=1e-14)
 
 
 def test_masked_rows_count_for_nothing_whatever_they_hold():
@@ -67,15 +67,6 @@ def test_masked_rows_count_for_nothing_whatever_they_hold():
             moments = moments_of(array, mask)
         np.testing.assert_allclose(moments.outer, expected.outer, rtol=1e-14)
         assert moments.count == 3
-
-
-@pytest.mark.parametrize("first", [0, 1, 7])
-def test_rows_are_dealt_by_index(first):
-    rows = rows_of(11)
-    dealt, mask = deal(rows, first, 4), deal(np.ones(11, bool), first, 4)
-    for block in range(4):
-        mine = [i for i in range(11) if (first + i) % 4 == block]
-        np.testing.assert_array_equal(dealt[block][mask[block]], rows[mine])
 
 
 def test_too_few_rows_are_refused():

@@ -164,6 +164,7 @@ def _stderr(
     count, width = features.shape
     if count < LEAST_IMAGES_PER_FEATURE * width:
         return None
-    influence = solution.influence(np.asarray(features[kept_indices(count)]))
+    kept = np.asarray(features[kept_indices(count)])
+    of_whole = influence_stderr(solution.influence(kept), count)
     of_subsets = np.sum(np.square(weights) * (count / sizes - 1))
-    return influence_stderr(influence, count) * float(np.sqrt(1 + of_subsets))
+    return of_whole * float(np.sqrt(1 + of_subsets))

@@ -18,7 +18,7 @@ import functools
 import jax
 import numpy as np
 from jax import lax
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError, JaxfidError
@@ -29,6 +29,8 @@ from jaxfid.stats.gaussian import check_gaussian
 
 ACCURACY = 1e-8
 """Largest error of a distance from the solve, as a share of the two traces."""
+MAX_PAIRS = 1000
+"""Pairs of images whose curvature is computed; they tell its mean square to a few percent."""
 
 _EPS = float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)
@@ -54,29 +56,56 @@ class FrechetSolution:
     vectors: Float64[np.ndarray, "p k"]
     roots: Float64[np.ndarray, " k"]
 
-    def influence(self, rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+    def influence(self, rows: Float[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
         """Returns how far each generated image pulls the distance, per unit of its weight.
 
         `f_i = 2 (m - m_r).(x_i - m) + (x_i - m)^T G (x_i - m)`, from float32 products: three digits are
         enough for an error bar. It is not centred; only differences between images mean something.
 
         Args:
-          rows: Features of images of the generated set, all of them or some.
+          rows: Features `(n, d)` of images of the generated set, all of them or some.
         """
-        onto = self._near if self._reference_is_few else self._far
-        return _influence(rows, self.generated.mean, self.reference.mean, onto)
+        return _influence(rows, self.generated.mean, self.reference.mean, self._onto_reference)
 
-    def reference_influence(self, rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
-        """Returns the same for images of the reference, with the generated set taken as it is.
+    def curvature(self, rows: Float[np.ndarray, "..."]) -> Float64[np.ndarray, " pairs"]:
+        """Returns how far two images together pull the distance beyond what each does alone.
+
+        It is the second derivative of the distance in the weights of the two, for at most 1,000 random
+        pairs of rows. `influence_stderr` takes off with it what the influences owe to chance.
+
+        Args:
+          rows: Features `(n, d)` of images of the generated set, all of them or some.
+        """
+        return _curvature(rows, self.generated.mean, self._onto_reference, self.roots)
+
+    def reference_influence(self, rows: Float[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
+        """Returns the influence of images of the reference, with the generated set taken as it is.
 
         It is defined for a singular covariance too, because a set's own images lie in the range of
         its own covariance, and within that range the distance is smooth.
 
         Args:
-          rows: Features of images of the reference, all of them or some.
+          rows: Features `(n, d)` of images of the reference, all of them or some.
         """
-        onto = self._far if self._reference_is_few else self._near
-        return _influence(rows, self.reference.mean, self.generated.mean, onto)
+        return _influence(rows, self.reference.mean, self.generated.mean, self._onto_generated)
+
+    def reference_curvature(self, rows: Float[np.ndarray, "..."]) -> Float64[np.ndarray, " pairs"]:
+        """Returns the curvature for images of the reference.
+
+        Args:
+          rows: Features `(n, d)` of images of the reference, all of them or some.
+        """
+        return _curvature(rows, self.reference.mean, self._onto_generated, self.roots)
+
+    @property
+    def _onto_reference(self) -> Float64[np.ndarray, "d k"]:
+        """`P = F U s^-1/2` with the reference's factor: `|P^T z|^2` is `z^T (I - G) z`."""
+        return self._near if self._reference_is_few else self._far
+
+    @property
+    def _onto_generated(self) -> Float64[np.ndarray, "d k"]:
+        """The same for the derivative in the reference's covariance."""
+        return self._far if self._reference_is_few else self._near
 
     @property
     def _reference_is_few(self) -> bool:
@@ -84,13 +113,13 @@ class FrechetSolution:
 
     @functools.cached_property
     def _near(self) -> Float64[np.ndarray, "d k"]:
-        """`F U s^-1/2` with the factor of fewer columns: `|z^T near|^2` is `z^T (I - G) z`."""
+        """`F U s^-1/2` with the factor of fewer columns."""
         few, _ = _order(self.reference, self.generated)
         return few.factor @ (self.vectors / np.sqrt(self.roots))
 
     @functools.cached_property
     def _far(self) -> Float64[np.ndarray, "d k"]:
-        """The same with the other factor: `V = H^T F U s^-1` are the other singular vectors."""
+        """`H V s^-1/2` with the other factor, whose singular vectors are `V = H^T F U s^-1`."""
         _, many = _order(self.reference, self.generated)
         return many.factor @ (many.factor.T @ self._near / self.roots)
 
@@ -156,21 +185,57 @@ _jit_svd = jax.jit(lambda rows: lax.linalg.svd(rows, full_matrices=False))
 
 
 def _influence(
-    rows: Float[np.ndarray, "n d"],
+    rows: Float[np.ndarray, "..."],
     mean: Float64[np.ndarray, " d"],
     other_mean: Float64[np.ndarray, " d"],
     onto: Float64[np.ndarray, "d k"],
 ) -> Float64[np.ndarray, " n"]:
-    if rows.ndim != 2 or rows.shape[1] != len(mean):
-        raise InputError(f"rows: expected shape (n, {len(mean)}), found {rows.shape}")
-    shift, onto = mean - other_mean, onto.astype(np.float32)
     parts = [np.zeros(0)]
     for start in range(0, len(rows), BLOCK_SIZE):
-        # The mean is taken off in float64: it may be a thousand times the spread.
-        centred = rows[start : start + BLOCK_SIZE] - mean
-        inside = centred.astype(np.float32) @ onto
-        parts.append(2 * centred @ shift + _squares(centred) - _squares(inside))
+        centred = _centre(rows[start : start + BLOCK_SIZE], mean)
+        inside = _squares(_project(centred, onto))
+        parts.append(2 * centred @ (mean - other_mean) + _squares(centred) - inside)
     return np.concatenate(parts)
+
+
+def _curvature(
+    rows: Float[np.ndarray, "..."],
+    mean: Float64[np.ndarray, " d"],
+    onto: Float64[np.ndarray, "d k"],
+    roots: Float64[np.ndarray, " k"],
+) -> Float64[np.ndarray, " pairs"]:
+    """Returns the second derivative of the distance for random pairs of rows.
+
+    For directions `A` and `B` of `F^T C F`, in the coordinates of its eigenvectors, that of
+    `-2 trace(sqrt(.))` is `sum_ij A_ij B_ij / (s_i s_j (s_i + s_j))`. An image moves `C` by
+    `z z^T - C`, and `y = P^T z` has the coordinates of `F^T z` over `sqrt(s)`. The mean of two images
+    adds `2 y_a.y_b`.
+    """
+    # Pairs are drawn, because rows may be sorted by class, and always the same, so that those of two
+    # sets from one noise belong together.
+    order = np.random.RandomState(0).permutation(len(rows))
+    num_pairs = min(len(rows) // 2, MAX_PAIRS)
+    picked = _centre(rows[order[: 2 * num_pairs]], mean)
+    a, b = np.split(_project(picked, onto).astype(np.float64), 2)
+    both = a * b
+    crossed = np.einsum("pk,pk->p", both @ (1 / (roots[:, None] + roots)), both)
+    centring = (roots.sum() - _squares(a) - _squares(b)) / 2
+    return crossed + centring + 2 * both.sum(axis=1)
+
+
+def _centre(
+    rows: Float[np.ndarray, "..."], mean: Float64[np.ndarray, " d"]
+) -> Float64[np.ndarray, "n d"]:
+    """Returns the rows less the mean, in float64: the mean may be a thousand times the spread."""
+    if rows.ndim != 2 or rows.shape[1] != len(mean):
+        raise InputError(f"rows: expected shape (n, {len(mean)}), found {rows.shape}")
+    return rows - mean
+
+
+def _project(
+    centred: Float64[np.ndarray, "n d"], onto: Float64[np.ndarray, "d k"]
+) -> Float32[np.ndarray, "n k"]:
+    return centred.astype(np.float32) @ onto.astype(np.float32)
 
 
 def _squares(rows: Float[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
