@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import jax
 import numpy as np
@@ -223,6 +223,12 @@ class Evaluator:
           axis_name: Name of the axis.
         """
         return all_gather_state(state, axis_name)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an Evaluator cannot be pickled or copied: it holds compiled functions. Make it anew where it is "
+            "needed, and save its state, which pickle, NumPy and flax.serialization take"
+        )
 
     def tree_flatten(self) -> tuple[tuple[OnDevice], _Plan]:
         """Returns the network, and what JAX compiles for."""

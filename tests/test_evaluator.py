@@ -1,7 +1,9 @@
 """An evaluator gives what the facade gives of the same images, and refuses what it cannot answer."""
 
 import functools
+import pickle
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,3 +150,18 @@ def test_sums_on_the_host():
     assert isinstance(state.moments.outer, np.ndarray)
     # The same program gives the features; sums differ in the order of float64 additions.
     assert fid(scoring, state) == pytest.approx(fid(evaluator(), state_of(24)), rel=1e-9)
+
+
+def test_a_state_goes_through_flax_serialization_and_pickle():
+    scoring = evaluator()
+    state = state_of(24)
+    restored = flax.serialization.from_bytes(scoring.init(), flax.serialization.to_bytes(state))
+    for loaded in (restored, pickle.loads(pickle.dumps(jax.device_get(state)))):
+        assert loaded.moments.outer.dtype == np.float64
+        jax.tree.map(np.testing.assert_array_equal, loaded, state)
+        assert fid(scoring, scoring.init() + loaded) == fid(scoring, state)
+
+
+def test_an_evaluator_says_that_it_cannot_be_pickled():
+    with pytest.raises(TypeError, match=r"cannot be pickled or copied.*save its state"):
+        pickle.dumps(evaluator())

@@ -55,8 +55,11 @@ class Series:
           largest: Images in the largest set.
 
         Raises:
-          InputError: The folder holds another run, or the reference cannot be scored against.
+          InputError: The folder holds another run, the reference cannot be scored against, or there are
+            several processes.
         """
+        if process_group().count > 1:  # each would write the same folder
+            raise InputError("distributed: compare runs as one process, on all of its devices")
         opened = open_image_set(
             reference, limit=settings.features.limit, seed=settings.features.seed
         )

@@ -26,6 +26,7 @@ _OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `compare`."""
+    parser.set_defaults(check=_check)
     parser.add_argument("reference", help="images or a statistics file")
     sets = parser.add_argument_group("what is compared")
     add = sets.add_argument
@@ -66,7 +67,6 @@ def run(options: argparse.Namespace) -> None:
       InputError: The options do not go together, or an input is not what it should be.
       JaxfidError: A checkpoint could not be scored; the table is written nevertheless.
     """
-    _check(options)
     on_entry = _make_reporter(options.tensorboard)
     start_jax(options.compile_cache)
     from jaxfid.report.run_folder import RunFolder

@@ -48,6 +48,8 @@ def run_joined(command: Callable[[argparse.Namespace], None], options: argparse.
       JaxfidError: The command failed, here or on another process.
       Terminated: A SIGTERM came, here or to another process.
     """
+    if check := getattr(options, "check", None):
+        check(options)  # before the others are waited for
     with sigterm_raises():
         if not is_distributed(options):
             command(options)

@@ -60,7 +60,7 @@ class FeaturePass:
         # One image at a time keeps the working set in a CPU core's cache. Accelerators want many at once.
         by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
         self._prepare = map_over_devices(
-            by_image(lambda _, rows: prepare(*rows, protocol)),
+            by_image(lambda _, rows: prepare(rows[0], rows[1], protocol)),
             mesh,
             replicated=(True, False),
         )

@@ -13,6 +13,7 @@ from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import Sums, keeps_sums_on_host
 from jaxfid.extraction.array_features import ArrayFeatures
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes
+from jaxfid.extraction.serialization import register_with_flax
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.stats.array_tree import array_tree
@@ -40,6 +41,7 @@ class EvaluatorState:
     rows: KeptRows
     parts: Int32[Array | np.ndarray, "*lead"]
 
+    @own_context(x64=None)
     def __add__(self, other: "EvaluatorState") -> "EvaluatorState":
         return EvaluatorState(
             self.moments + other.moments,
@@ -47,6 +49,7 @@ class EvaluatorState:
             jnp.maximum(self.parts, other.parts),
         )
 
+    @own_context(x64=None)
     def total_over(self, axis: int = 0) -> "EvaluatorState":
         """Returns the state of all images, with one leading axis merged."""
         return EvaluatorState(
@@ -59,6 +62,10 @@ class EvaluatorState:
         while np.ndim(state.moments.count):
             state = state.total_over(0)
         return jax.device_get(state)  # explicit, which a transfer guard lets pass
+
+
+for _part in (Moments, KeptRows, EvaluatorState):
+    register_with_flax(_part)
 
 
 def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
@@ -109,11 +116,11 @@ class OnDevice:
 
     def init(self) -> EvaluatorState:
         """Returns the state of no images."""
-        moments = zero_moments(self.width)
-        rows, one = KeptRows.empty(self.width, limit=self.num_rows), np.int32(1)
-        if self.on_host:
-            return EvaluatorState(moments, jax.tree.map(np.asarray, rows), np.asarray(one))
+        moments, one = zero_moments(self.width), np.int32(1)
         with own_context(x64=True), jax.enable_x64(True):
+            rows = KeptRows.empty(self.width, limit=self.num_rows)
+            if self.on_host:
+                return EvaluatorState(moments, jax.tree.map(np.asarray, rows), np.asarray(one))
             return EvaluatorState(jax.tree.map(jnp.zeros_like, moments), rows, jnp.asarray(one))
 
     def features(self, images: Images) -> Float32[Array, "n d"]:
@@ -145,9 +152,9 @@ class OnDevice:
         """
         mask = np.ones(len(features), bool) if mask is None else mask
         self._check(state, features, mask)
-        if self.on_host:
-            return jax.tree.map(np.asarray, _add(state, np.asarray(features), np.asarray(mask)))
         with own_context(x64=True), jax.enable_x64(True):
+            if self.on_host:
+                return jax.tree.map(np.asarray, _add(state, np.asarray(features), np.asarray(mask)))
             return _add_on_device(state, features, jnp.asarray(mask, bool))
 
     def _check(self, state: EvaluatorState, features: Any, mask: Any) -> None:  # noqa: ANN401

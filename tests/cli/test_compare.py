@@ -13,7 +13,9 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from jaxfid.cli import main
-from jaxfid.cli.compare import add_compare, run_compare
+from jaxfid.cli.compare import add_arguments as add_compare
+from jaxfid.cli.compare import run as run_compare
+from jaxfid.cli.processes import run_joined
 from jaxfid.errors import InputError
 from tests.commands import latest_snapshot, run_jaxfid
 
@@ -108,13 +110,15 @@ def read_scalars(folder):
         ),
         (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
         (("--samples", "s", "--distributed"), "compare runs as one process"),
+        (("--samples", "s", "--coordinator", "localhost:1"), "compare runs as one process"),
+        (("--samples", "s", "--process-id", "0"), "compare runs as one process"),
     ],
 )
 def test_options_that_do_not_go_together(arguments, message):
     parser = argparse.ArgumentParser()
     add_compare(parser)
     with pytest.raises(InputError, match=message):
-        run_compare(parser.parse_args(["reference", "--out", "run", *arguments]))
+        run_joined(run_compare, parser.parse_args(["reference", "--out", "run", *arguments]))
 
 
 def test_tensorboard_that_is_not_installed(monkeypatch, capsys):

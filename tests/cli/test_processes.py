@@ -168,3 +168,46 @@ def test_without_a_cluster_it_is_said_what_to_give(folder):
         ((code, stdout, stderr),) = finish(started)
     assert (code, stdout) == (2, "")
     assert "elsewhere give coordinator (HOST:PORT), num_processes and process_id" in stderr
+
+
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_sigterm_to_one_ends_all_with_what_is_kept(folder, request, tmp_path, again):
+    resume = ("--resume", str(tmp_path), "--resume-every", "3600")
+    with processes(score_on(folder, 2, *resume)) as started:
+        wait_for(tmp_path, "*real-????????.1.npz")  # in the next set now, or soon
+        started[1].send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        ended = finish(started)
+        elapsed_s = time.monotonic() - asked
+    assert elapsed_s < 20  # a batch and a beat are a second or two; the rest is for a busy machine
+    for code, stdout, stderr in ended:
+        assert (code, stdout) == (143, ""), stderr
+        assert (
+            f"ended by SIGTERM; the same command goes on from what is kept in {tmp_path}" in stderr
+        )
+        assert "Traceback" not in stderr
+    if again:
+        with processes(score_on(folder, 2, *resume)) as started:
+            ended = finish(started)
+        assert [code for code, _, _ in ended] == [0, 0], ended
+        expected = request.getfixturevalue("expected")
+        assert value(ended[0][1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_process_that_never_comes_is_said_in_the_time_given(folder):
+    with processes(score_on(folder, 2, "--start-timeout", "2")[:1]) as started:
+        ((code, stdout, stderr),) = finish(started)
+    assert (code, stdout) == (1, "")
+    assert "error: of 2 processes, 1 did not come within 2 s" in stderr
+    assert "stack trace" not in stderr
+
+
+def test_an_index_given_twice_ends_all_with_a_sentence(folder):
+    commands = score_on(folder, 3)
+    with processes([commands[0], commands[1], commands[1]]) as started:
+        ended = finish(started)
+    for code, stdout, stderr in ended:
+        assert (code, stdout) == (2, ""), stderr
+        assert "two processes say that they are process 1 of 3" in stderr
+        assert "stack trace" not in stderr
+        assert "Traceback" not in stderr
