@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
 from jaxfid.checkpoints.run import OnEntry, Series
+from jaxfid.checkpoints.sampler_identity import describe_sampler
 from jaxfid.checkpoints.sampling import MakeSample, draw_from, load_sampler
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import Images, ImageSet, open_image_set
 from jaxfid.preprocessing.value_range import ValueRange
-from jaxfid.report.run_folder import Entry
+from jaxfid.report.entries import Entry
+from jaxfid.report.run_folder import RunFolder
 from jaxfid.settings import Settings, SettingsDict
+from jaxfid.storage.digests import digest_json
+from jaxfid.storage.paths import as_path
 
 Location = str | os.PathLike[str]
 
@@ -29,6 +32,9 @@ def compare_checkpoints(
     chunk_size: int = CHUNK_SIZE,
     value_range: ValueRange | None = None,
     watch: Watch | None = None,
+    step_pattern: str | None = None,
+    sampler_id: str | None = None,
+    fail_fast: bool = False,
     on_entry: OnEntry = lambda entry: None,
     **settings: Unpack[SettingsDict],
 ) -> list[Entry]:
@@ -47,15 +53,23 @@ def compare_checkpoints(
       chunk_size: Images per call of `sample`; other chunks are other noise.
       value_range: What black and white are in floating images; None for uint8.
       watch: How to go on as new checkpoints are written; None ends with those that are there.
+      step_pattern: A regular expression that finds steps in names, as `find_checkpoints` takes it.
+      sampler_id: A name of your own for all that the sampler depends on, by which it is known again; where
+        it is a closure, a lambda or an object, whose values no source shows.
+      fail_fast: Whether a checkpoint that cannot be sampled ends the comparison; otherwise its entry
+        says why, and the others go on.
       on_entry: Called with each checkpoint's entry as soon as it is finished.
       **settings: Fields of `Settings`; `seed` is also that of the noise, and `resume` is in `out`.
 
     Raises:
-      InputError: An argument, a file or an image is not what it should be, or `out` holds another run.
+      InputError: An argument, a file or an image is not what it should be, or `out` holds another run, or
+        another process is writing there.
+      SamplerError: A checkpoint cannot be sampled, with `fail_fast`.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = _choose(out, settings)
     make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
+    described = describe_sampler(sampler, sampler_id)
 
     def open_set(checkpoint: Checkpoint) -> ImageSet:
         source = draw_from(
@@ -66,11 +80,12 @@ def compare_checkpoints(
             chunk_size=chunk_size,
             value_range=value_range,
             num_devices=choices.runtime.devices,
+            sampler_identity=digest_json(described),
         )
         return ImageSet(source.name, source)
 
     drawn = {
-        "sampler": _name(make_sample),
+        "sampler": described,
         "number of images": num_images,
         "seed": choices.features.seed,
         "chunk size": chunk_size,
@@ -78,13 +93,17 @@ def compare_checkpoints(
     }
 
     def find() -> list[Checkpoint]:
-        there = checkpoints if watch is None else [c for c in checkpoints if Path(c).exists()]
-        return find_checkpoints(there)
+        there = checkpoints if watch is None else [c for c in checkpoints if as_path(c).exists()]
+        return find_checkpoints(there, step_pattern)
 
-    if watch is None and not find():
-        raise InputError(f"checkpoints: found none in {', '.join(map(str, checkpoints))}")
-    series = Series(reference, choices, out, open_set, drawn, largest=num_images)
-    return series.run(find, watch=watch, on_entry=on_entry)
+    if not find() and watch is None:
+        raise InputError(
+            f"checkpoints: found none in {', '.join(map(str, checkpoints))}; --step-pattern says "
+            "which names are checkpoints"
+        )
+    with RunFolder.hold(out) as folder:
+        series = Series(reference, choices, folder, open_set, drawn, largest=num_images)
+        return series.run(find, watch=watch, on_entry=on_entry, fail_fast=fail_fast)
 
 
 def compare_samples(
@@ -92,6 +111,7 @@ def compare_samples(
     samples: Sequence[Location],
     *,
     out: Location,
+    step_pattern: str | None = None,
     on_entry: OnEntry = lambda entry: None,
     **settings: Unpack[SettingsDict],
 ) -> list[Entry]:
@@ -101,6 +121,7 @@ def compare_samples(
       reference: As in `compute_fid`.
       samples: Paths to images or statistics, each a set.
       out: Folder of the results.
+      step_pattern: A regular expression that finds steps in names, as `find_checkpoints` takes it.
       on_entry: Called with each set's entry as soon as it is finished.
       **settings: Fields of `Settings`; `resume` is in `out`.
 
@@ -109,20 +130,18 @@ def compare_samples(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = _choose(out, settings)
-    found = find_sets(samples)
+    found = find_sets(samples, step_pattern)
     limit, seed = choices.features.limit, choices.features.seed
     opened = {c.name: open_image_set(c.path, limit=limit, seed=seed) for c in found}
     largest = max((len(s.source) for s in opened.values() if s.source is not None), default=1)
     drawn = {"limit": limit, "seed": seed}
-    series = Series(reference, choices, out, lambda c: opened[c.name], drawn, largest=largest)
-    return series.run(lambda: found, on_entry=on_entry)
+    with RunFolder.hold(out) as folder:
+        series = Series(
+            reference, choices, folder, lambda c: opened[c.name], drawn, largest=largest
+        )
+        return series.run(lambda: found, on_entry=on_entry)
 
 
 def _choose(out: Location, settings: SettingsDict) -> Settings:
-    progress = settings.get("resume") or Path(out) / "progress"
+    progress = settings.get("resume") or str(as_path(out) / "progress")
     return Settings(**{**settings, "resume": progress})
-
-
-def _name(make_sample: MakeSample) -> str:
-    name = getattr(make_sample, "__qualname__", type(make_sample).__qualname__)
-    return f"{make_sample.__module__}:{name}"

@@ -1,13 +1,13 @@
 """One comparison: sets scored one after another against one reference, into the folder of a run."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxfid.checkpoints.find import Checkpoint
-from jaxfid.checkpoints.watch import Watch
+from jaxfid.checkpoints.sampler_calls import SamplerError
+from jaxfid.checkpoints.watch import Settling, Watch
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.extraction.image_set import ExtractedSet, Images, ImageSet, open_image_set
@@ -15,8 +15,9 @@ from jaxfid.extraction.snapshots import snapshot_path
 from jaxfid.extractors.interface import INCEPTION
 from jaxfid.metrics.manifold import compute_manifold
 from jaxfid.metrics.pair import SetPair
+from jaxfid.report.entries import Entry, Picture
 from jaxfid.report.pictures import Album, keep_extremes
-from jaxfid.report.run_folder import Entry, Picture, RunFolder
+from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import format_csv, format_json
 from jaxfid.scoring.agreement import identify_image_set
 from jaxfid.scoring.evaluation import Evaluation, Prepared
@@ -38,7 +39,7 @@ class Series:
         self,
         reference: Images,
         settings: Settings,
-        out: str | os.PathLike[str],
+        folder: RunFolder,
         open_set: OpenSet,
         drawn: Mapping[str, Any],
         *,
@@ -49,7 +50,7 @@ class Series:
         Args:
           reference: As in `compute_fid`.
           settings: Metrics, protocol, weights and so on; `resume` says where progress is kept.
-          out: The folder of the run.
+          folder: The folder of the run, held while this one runs.
           open_set: From a checkpoint to its images or statistics.
           drawn: What the images of the sets depend on besides the checkpoint.
           largest: Images in the largest set.
@@ -69,7 +70,7 @@ class Series:
         self._evaluation = Evaluation(settings, [opened], largest=largest)
         self._notes = self._evaluation.check(opened)
         self._reference: Prepared | None = None
-        self._folder = RunFolder(out)
+        self._folder = folder
         self._folder.begin(_identify(opened) | dict(drawn) | self._evaluation.describe())
         self._reference_album = None
         if opened.source is not None:
@@ -81,6 +82,7 @@ class Series:
         *,
         watch: Watch | None = None,
         on_entry: OnEntry = lambda entry: None,
+        fail_fast: bool = False,
     ) -> list[Entry]:
         """Scores what is found and not finished, lowest step first; returns all entries.
 
@@ -88,14 +90,20 @@ class Series:
           find: Called again after each, as checkpoints come and go.
           watch: How to wait for more; None ends when none is left.
           on_entry: Called with each entry when it is finished.
+          fail_fast: Whether a checkpoint that cannot be sampled ends the comparison; otherwise its entry
+            says why, and the others go on.
+
+        Raises:
+          SamplerError: A checkpoint cannot be sampled, with `fail_fast`.
         """
         tried: set[tuple[str, str | None]] = set()
+        settling = None if watch is None else Settling(watch.settle_s)
         last = time.monotonic()
         while True:
-            checkpoint = self._first_unfinished(find(), tried, watch)
+            checkpoint = self._first_unfinished(find(), tried, settling)
             if checkpoint is not None:
                 tried.add((checkpoint.name, checkpoint.stamp()))
-                entry = self._score(checkpoint)
+                entry = self._score(checkpoint, fail_fast=fail_fast)
                 if entry is not None:
                     self._keep(entry)
                     on_entry(entry)
@@ -106,18 +114,21 @@ class Series:
                 time.sleep(watch.poll_s)
 
     def _first_unfinished(
-        self, found: Sequence[Checkpoint], tried: set[tuple[str, str | None]], watch: Watch | None
+        self,
+        found: Sequence[Checkpoint],
+        tried: set[tuple[str, str | None]],
+        settling: Settling | None,
     ) -> Checkpoint | None:
-        for checkpoint in found:
-            if watch is not None and not checkpoint.is_settled(watch.settle_s):
-                continue
+        # All of them are looked at each time, so that every one's time to settle runs.
+        settled = [c for c in found if settling is None or settling.is_settled(c)]
+        for checkpoint in settled:
             stamp = checkpoint.stamp()
             finished = stamp is None or self._folder.is_finished(checkpoint.name, stamp)
             if not finished and (checkpoint.name, stamp) not in tried:
                 return checkpoint
         return None
 
-    def _score(self, checkpoint: Checkpoint) -> Entry | None:
+    def _score(self, checkpoint: Checkpoint, *, fail_fast: bool) -> Entry | None:
         """The checkpoint's entry; None where it was deleted before it could be loaded."""
         reference = self._see_reference()
         began, stamp = time.monotonic(), checkpoint.stamp()
@@ -127,13 +138,14 @@ class Series:
         except InputError:
             raise
         except JaxfidError as error:  # such as images that are not finite: the others may be better
-            fields = {"failure": str(error)}
-        except Exception:  # whatever the user's loader raises
-            if checkpoint.path.exists():
+            if isinstance(error, SamplerError) and not checkpoint.path.exists():
+                return None
+            if fail_fast:
                 raise
-            return None
+            fields = {"failure": str(error)}
         seconds = round(time.monotonic() - began, 3)
-        return Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, **fields)
+        entry = Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, run=checkpoint.run)
+        return dataclasses.replace(entry, **fields)
 
     def _see(self, checkpoint: Checkpoint, reference: Prepared) -> dict[str, Any]:
         opened = dataclasses.replace(self._open(checkpoint), name=checkpoint.name)
@@ -147,6 +159,10 @@ class Series:
         generated = self._evaluation.extract_generated(opened, keep_finished=False)
         pairs = self._evaluation.pairs(reference, generated)
         scores = self._evaluation.score(reference, generated, self._notes, pairs=pairs)
+        if opened.source is not None and opened.source.drawn:
+            # Of drawn images they are known only now.
+            remarks = [f"{checkpoint.name}: {remark}" for remark in opened.source.remarks]
+            scores = dataclasses.replace(scores, warnings=[*scores.warnings, *remarks])
         if album is not None:
             pictures |= self._keep_extremes(pairs, reference.image_set, generated, album)
         return {"scores": scores, "pictures": pictures}

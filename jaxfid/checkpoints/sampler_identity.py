@@ -14,7 +14,7 @@ _REMEDY = "give sampler_id=, a name of your own for all that it depends on"
 
 
 def describe_sampler(
-    make_sample: Callable[..., Any], sampler_id: str | None = None
+    sampler: str | Callable[..., Any], sampler_id: str | None = None
 ) -> dict[str, object]:
     """Returns what a sampler's images depend on besides the checkpoint, as JSON can hold it.
 
@@ -23,7 +23,8 @@ def describe_sampler(
     reads from files, and the versions of installed packages, are not seen.
 
     Args:
-      make_sample: The user's function.
+      sampler: The user's function, or `module:function` of an imported module. By its name it may be
+        anything: what it holds was made by the source of its module.
       sampler_id: What the user calls it; then nothing else is looked at.
 
     Raises:
@@ -32,7 +33,9 @@ def describe_sampler(
     """
     if sampler_id is not None:
         return {"id": sampler_id}
-    function, arguments = _unpack(make_sample)
+    if isinstance(sampler, str):
+        return {"name": sampler, "source": digest_user_modules(sampler.partition(":")[0])}
+    function, arguments = _unpack(sampler)
     if _holds_values(function):
         raise InputError(
             f"sampler: expected a function of a module, found {name_sampler(function)}, which holds "

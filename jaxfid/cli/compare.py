@@ -21,7 +21,7 @@ from jaxfid.errors import InputError, JaxfidError
 VALUE_RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
 
 _OF_DRAWING = ("num_images", "chunk_size")
-_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch")
+_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch", "fail_fast")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-images", type=int, metavar="N", help=f"images of each (default {NUM_IMAGES})")
     add("--chunk-size", type=int, metavar="N", help=f"images per call (default {CHUNK_SIZE})")
     add("--value-range", choices=VALUE_RANGES, help="of floating images (=-1..1 with the sign)")
+    add("--step-pattern", metavar="REGEX", help="finds the step in names: its first group")
+    parser.add_argument(
+        "--fail-fast",
+        action="store_const",
+        const=True,
+        help="end at the first checkpoint that cannot be sampled",
+    )
     parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
     parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
     parser.add_argument(
@@ -86,7 +93,8 @@ def run(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> Any:  # noqa: ANN401
     from jaxfid.checkpoints.compare import compare_checkpoints, compare_samples
 
-    settings = {"out": options.out, "on_entry": on_entry, **chosen_settings(options)}
+    named = {"out": options.out, "step_pattern": options.step_pattern, "on_entry": on_entry}
+    settings = {**named, **chosen_settings(options)}
     if options.samples:
         return compare_samples(options.reference, options.samples, **settings)
     poll_s = options.watch_poll
@@ -98,6 +106,7 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         options.sampler,
         value_range=VALUE_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
+        fail_fast=bool(options.fail_fast),
         **{name: number for name, number in drawing.items() if number is not None},
         **settings,
     )

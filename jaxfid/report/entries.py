@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from types import UnionType
 from typing import Any, NoReturn
 
+import numpy as np
+
 from jaxfid.result import SetResult, to_set_result
 from jaxfid.storage.names import shorten
 
@@ -198,8 +200,9 @@ def _to_scores(fields: Mapping[str, Any]) -> SetResult:
     if not all(isinstance(warning, str) for warning in checked["warnings"] or ()):
         raise ValueError("a warning that is no text")
     try:
-        return to_set_result(fields)
-    except (KeyError, TypeError, AttributeError) as error:
+        with np.errstate(invalid="raise"):  # which a signalling NaN among influences is
+            return to_set_result(fields)
+    except (KeyError, TypeError, AttributeError, FloatingPointError) as error:
         raise ValueError(f"scores of another kind: {error}") from error
 
 

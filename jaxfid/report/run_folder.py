@@ -97,7 +97,7 @@ class RunFolder:
           InputError: It holds scores of another comparison; the message names all differences. Or it cannot
             be written.
         """
-        here, there = Provenance(identity), Provenance(self.identity)
+        here, there = Provenance(_flat(identity)), Provenance(_flat(self.identity))
         unequal = [describe_change(*change) for change in there.diff(here)] if there else []
         bound = any(entry.scores is not None for entry in self._entries.values())
         if unequal and bound:
@@ -109,7 +109,7 @@ class RunFolder:
             self._entries = {}
             self._write_entries()
         known = {} if unequal else self._run
-        self._run = known | {"identity": dict(here)}
+        self._run = known | {"identity": dict(Provenance(identity))}
         self._write_run()
 
     def describe(self, result: Result, reference_pictures: Sequence[Picture]) -> None:
@@ -181,6 +181,15 @@ class RunFolder:
                 raise InputError(f"{place}: a second entry of {shorten(entry.name)}")
             entries[entry.name] = entry
         return entries
+
+
+def _flat(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What is nested by names of its own, so that a difference is told without what is equal."""
+    flat: dict[str, Any] = {}
+    for name, value in identity.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{name} ") if nested else {f"{prefix}{name}": value}
+    return flat
 
 
 def _to_pictures(run: Mapping[str, Any]) -> list[Picture]:

@@ -1,8 +1,6 @@
 """Statistics files: ours, which pytorch-fid reads, and those of other tools."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +13,6 @@ from jaxfid.stats.layouts import Stats as Stats
 from jaxfid.stats.layouts import is_known, make_stats, wanted_names
 from jaxfid.storage.files import reading, write_file
 from jaxfid.storage.paths import as_path
-
-EXTRACTOR_FACTS = ("extractor", "input")
-"""What provenance says more where the network is not the FID's: its name, and its resize and scaling."""
-
-COMPARED = ("protocol", "dims", "weights_sha256", "precision", *EXTRACTOR_FACTS)
-"""Parts of the provenance without which two statistics are not of the same features."""
 
 
 def save_stats(path: str | os.PathLike[str], stats: Stats) -> None:

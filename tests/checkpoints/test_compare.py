@@ -16,16 +16,24 @@ from PIL import Image
 
 from jaxfid.checkpoints.compare import compare_checkpoints, compare_samples
 from jaxfid.checkpoints.find import find_checkpoints
+from jaxfid.checkpoints.sampler_calls import SamplerError
 from jaxfid.checkpoints.sampling import draw_from
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
-from jaxfid.extractors.interface import FeatureNetwork
+from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.stats.files import save_stats
 
 SIDE = 12
+TINY = Extractor(
+    "tiny",
+    dataclasses.replace(get_protocol("clean"), name="tiny_8", size_px=8),
+    3,
+    {},
+    lambda params, images: images.mean((1, 2)),
+)
 SETTINGS = {"weights": "untrained", "dims": 64, "batch_size": 16}
 # More than the 64 features, so that no covariance is singular.
 NUM_IMAGES = 80
@@ -87,6 +95,14 @@ def compare_few():
     return functools.partial(compare, reference=compute_stats(REFERENCE[:20], **SETTINGS), **FEW)
 
 
+def compare_tiny(checkpoints, out, sampler=make_sample, **options):
+    """The same with a network of no layers, for what does not depend on the features."""
+    drawing = {"num_images": 8, "chunk_size": 4, "value_range": (0, 1), "devices": 1}
+    return compare_checkpoints(
+        REFERENCE[:8], [checkpoints], sampler, out=out, extractor=TINY, **drawing | options
+    )
+
+
 def values(entries):
     return {entry.name: entry.scores.metrics["fid"].value for entry in entries}
 
@@ -107,10 +123,8 @@ def finished(tmp_path_factory):
 
 
 def test_another_network_gives_its_own_distance_and_its_paired_difference(checkpoints, tmp_path):
-    protocol = dataclasses.replace(get_protocol("clean"), name="tiny_8", size_px=8)
-    network = FeatureNetwork("tiny", protocol, 3, {}, lambda params, images: images.mean((1, 2)))
     entries = compare_checkpoints(
-        REFERENCE, [checkpoints], make_sample, out=tmp_path / "run", extractor=network,
+        REFERENCE, [checkpoints], make_sample, out=tmp_path / "run", extractor=TINY,
         **DRAWING,
     )  # fmt: skip
     found = {entry.step: entry.scores.metrics["fd_tiny"].value for entry in entries}
@@ -140,7 +154,7 @@ def test_folder_holds_what_was_found(finished):
     assert len(list((path / "progress").iterdir())) == 1
     found = json.loads((path / "results.json").read_text())
     assert found["weights"]["name"] == "untrained"
-    assert found["identity"]["sampler"] == "tests.checkpoints.test_compare:make_sample"
+    assert found["identity"]["sampler"]["name"] == "tests.checkpoints.test_compare:make_sample"
     assert [entry["step"] for entry in found["results"]] == [3, 20, 100]
     assert {gap["best"] for gap in found["comparisons"]} == {"step100.msgpack"}
 
@@ -200,7 +214,7 @@ def test_checkpoint_that_was_written_again_is_scored_again(finished, tmp_path):
         ({"seed": 1}, "seed was 0, is 1"),
         ({"chunk_size": 9, "dims": 192}, "chunk size was 8, is 9; dims was 64, is 192"),
         ({"metrics": "fid,sfid"}, "metrics was .*, is .*sfid"),
-        ({"protocol": "clean"}, 'protocol was "legacy_tensorflow", is "clean"'),
+        ({"protocol": "clean"}, '.*protocol was "legacy_tensorflow", is "clean"'),
     ],
 )
 def test_folder_of_another_run_is_refused(finished, change, message):
@@ -250,7 +264,8 @@ def test_images_that_are_not_finite_leave_the_other_checkpoints(tmp_path, checkp
     write_checkpoints(checkpoints, {20: "nan"})
     entries = compare_few(checkpoints, tmp_path / "run")
     assert [entry.scores is None for entry in entries] == [False, True]
-    assert "step20.msgpack: the sampler gave NaN" in entries[1].failure
+    assert " at step20.msgpack: " in entries[1].failure
+    assert "the sampler gave NaN" in entries[1].failure
     rows = read_csv(tmp_path / "run")
     assert "NaN" in rows[1]["failure"]
     write_checkpoints(checkpoints, {20: 0.3})
@@ -292,12 +307,57 @@ def test_checkpoint_that_is_deleted_before_it_is_loaded_is_passed_over(
     assert [entry.step for entry in entries] == [3]
 
 
-def test_error_of_the_users_own_comes_through(tmp_path, checkpoints):
-    def broken(path):
-        raise ZeroDivisionError("in the user's code")
+def load_strictly(path):
+    """A sampler whose loader refuses an empty file, as those of most libraries do."""
+    if not path.read_text():
+        raise ValueError("the file is empty")
+    return make_sample(path)
 
-    with pytest.raises(ZeroDivisionError, match="in the user's code"):
-        compare(checkpoints, tmp_path / "run", broken)
+
+def test_checkpoint_that_cannot_be_loaded_leaves_the_others(tmp_path, checkpoints):
+    (checkpoints / "step10.msgpack").touch()
+    entries = compare_tiny(checkpoints, tmp_path / "run", load_strictly)
+    assert [(entry.step, entry.scores is None) for entry in entries] == [
+        (3, False), (10, True), (20, False),
+    ]  # fmt: skip
+    start = (
+        "sampler tests.checkpoints.test_compare:load_strictly at step10.msgpack: called as sampler("
+    )
+    assert entries[1].failure.startswith(start)
+    assert "ValueError: the file is empty (test_compare.py:" in entries[1].failure
+    with pytest.raises(SamplerError, match="the file is empty"):
+        compare_tiny(checkpoints, tmp_path / "fast", load_strictly, fail_fast=True)
+
+
+def test_closure_needs_a_name_of_the_users(tmp_path, checkpoints):
+    def mine(path):
+        return make_sample(path)
+
+    with pytest.raises(InputError, match=r"mine, which holds values .*; give sampler_id="):
+        compare_tiny(checkpoints, tmp_path / "run", mine)
+    assert len(compare_tiny(checkpoints, tmp_path / "run", mine, sampler_id="mine")) == 2
+    with pytest.raises(InputError, match=r"sampler id was .mine., is .other."):
+        compare_tiny(checkpoints, tmp_path / "run", mine, sampler_id="other")
+
+
+def test_first_run_that_fails_leaves_the_folder_free(tmp_path, checkpoints):
+    with pytest.raises(InputError, match=r"value_range: .* could be in any range"):
+        compare_tiny(checkpoints, tmp_path / "run", value_range=None)
+    assert len(compare_tiny(checkpoints, tmp_path / "run")) == 2
+
+
+def test_values_outside_the_stated_range_are_remarked_on(tmp_path, checkpoints):
+    entries = compare_tiny(checkpoints, tmp_path / "run", value_range=(-1, 1))
+    assert [w for w in entries[0].scores.warnings if "step3.msgpack: the first images hold" in w]
+
+
+def test_folder_in_use_is_refused(tmp_path, checkpoints):
+    def compare_again(path):
+        with pytest.raises(InputError, match="in use by a comparison"):
+            compare_tiny(checkpoints, tmp_path / "run")
+
+    sampler = Counting(("step3.msgpack", 1), compare_again)
+    assert len(compare_tiny(checkpoints, tmp_path / "run", sampler)) == 2
 
 
 def test_no_checkpoints(tmp_path):

@@ -107,6 +107,15 @@ def test_what_holds_values_that_no_source_shows_needs_an_id(sampler):
     assert describe_sampler(sampler, "mine, 5 steps") == {"id": "mine, 5 steps"}
 
 
+def test_by_its_name_in_a_module_anything_is_known_by_the_source(project, make):
+    with (project / "ck_sampler.py").open("a") as file:
+        file.write("made = (lambda x: lambda path: x)(3)\n")
+    before = describe_sampler("ck_sampler:made")
+    assert before["name"] == "ck_sampler:made"
+    (project / "ck_late.py").write_text("value = 2\n")
+    assert describe_sampler("ck_sampler:made") != before
+
+
 def test_arguments_that_cannot_be_compared_need_an_id(make):
     with pytest.raises(InputError, match="found model of type object; give sampler_id="):
         describe_sampler(functools.partial(make, model=object()))

@@ -12,8 +12,8 @@ from scipy import linalg
 import jaxfid
 from jaxfid.errors import InputError
 from jaxfid.extractors.registry import ChosenExtractor, LoadOptions, load_extractor
-from jaxfid.result import Result
 from jaxfid.preprocessing.protocol import get_protocol
+from jaxfid.result import Result
 from jaxfid.settings import Settings
 from tests.commands import run_jaxfid
 

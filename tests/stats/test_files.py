@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.stats.files import Stats, check_comparable, is_stats_file, load_stats, save_stats
+from jaxfid.stats.files import Stats, is_stats_file, load_stats, save_stats
 
 MEAN, COV = np.array([1.0, 2.0]), np.array([[2.0, 0.5], [0.5, 1.0]])
 PROVENANCE = {"protocol": "clean", "dims": 2, "weights_sha256": "aa", "precision": "float32"}
@@ -185,9 +185,3 @@ def test_a_small_file_claims_no_more_than_is_stated(tmp_path):
         InputError, match=r"sigma.*: expected at most 67108864 bytes .* found 134217"
     ):
         load_stats(path)
-
-
-def test_differences_of_provenance_name_both_sides():
-    other = {**PROVENANCE, "protocol": "legacy_pytorch", "source": "elsewhere"}
-    assert check_comparable(PROVENANCE, PROVENANCE) == []
-    assert check_comparable(PROVENANCE, other) == ["protocol legacy_pytorch against clean"]
