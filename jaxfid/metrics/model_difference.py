@@ -114,6 +114,7 @@ def compare_models(
       paired_stderr: Standard error of the difference of two single sets over the sampling of
         images that share their noise; None: the sets' own errors, as independent.
     """
+    # In order, so that a comparison does not depend on who is named first.
     lower, higher = sorted((a, b), key=lambda model: model.mean)
     difference = higher.mean - lower.mean
     if max(a.count, b.count) > 1:
@@ -123,8 +124,10 @@ def compare_models(
         stderr = _sampling_stderr(a, b) if paired_stderr is None else paired_stderr
         basis = "nothing" if stderr is None else "sampling"
         p_value = None if stderr is None else _p_value(difference, stderr, math.inf)
+    # Training is accounted for only where every spread in the comparison is one of trainings.
     seeds: Seeds = "noise seeds" if "noise seeds" in _seeds_of(a, b) else "training seeds"
     retrained = basis == "replicates" and seeds == "training seeds"
+    # Relative to the larger value: in doubt a gap is called small.
     small = difference < RETRAINING_SHARE * max(abs(a.mean), abs(b.mean))
     return ModelDifference(
         metric=metric,
@@ -169,7 +172,7 @@ def _sampling_stderr(a: Replicates, b: Replicates) -> float | None:
 
 def _p_value(difference: float, stderr: float, freedom: float) -> float:
     """Returns the two-sided p-value of Student's t, or of the normal distribution at infinite freedom."""
-    if stderr == 0:
+    if stderr == 0:  # equal replicates: nothing but a difference of 0 is likely
         return 1.0 if difference == 0 else 0.0
     t = -abs(difference) / stderr
     return float(2 * (ndtr(t) if math.isinf(freedom) else stdtr(freedom, t)))

@@ -52,7 +52,7 @@ def compare_all(
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise InputError(f"models: expected different names, found {names}")
-    known = paired_stderrs or {}
+    known = paired_stderrs or {}  # the order of two names means nothing
     both_orders = {frozenset(pair): stderr for pair, stderr in known.items()}
     differences = [
         compare_models(
