@@ -119,7 +119,9 @@ class Comparison:
       other: The other set.
       difference: The other's value less the best's.
       stderr: Its standard error over the sampling of the generated images.
-      conclusive: Whether it is more than two standard errors.
+      conclusive: Whether it is more than chance, by all that is accounted for.
+      p_value: How often equal sets would differ as much, corrected for the number of comparisons.
+      sentence: The comparison in words, with what it accounts for.
     """
 
     metric: str
@@ -128,8 +130,12 @@ class Comparison:
     difference: float
     stderr: float
     conclusive: bool
+    p_value: float | None = None
+    sentence: str | None = None
 
     def __str__(self) -> str:
+        if self.sentence is not None:
+            return self.sentence
         word = "lower" if self.difference >= 0 else "higher"
         gap = f"{abs(self.difference):.3g} +- {self.stderr:.2g} {word} in {self.metric}"
         verdict = "more than chance" if self.conclusive else "not more than chance may do"

@@ -1,40 +1,76 @@
-"""Whether the gap between two generated sets is more than the chance of their sampling."""
+"""Whether the gap between two generated sets is more than chance, and which chances that accounts for."""
 
+import math
 from collections.abc import Sequence
 
-from jaxfid.metrics.frechet.influence import (
-    Difference,
-    paired_difference,
-    unpaired_difference,
-)
+from jaxfid.metrics.frechet.influence import paired_difference
+from jaxfid.metrics.model_difference import ModelDifference, compare_models
+from jaxfid.metrics.ranking import correct_for_number
 from jaxfid.metrics.registry import greater_is_better
-from jaxfid.result import Comparison, MetricValue, SetResult
+from jaxfid.metrics.replicates import Replicates, summarise_replicates
+from jaxfid.result import Comparison, SetResult
 
 
 def compare_sets(results: Sequence[SetResult]) -> list[Comparison]:
-    """Returns, for each metric whose influences are known, every other set's distance from the best one."""
+    """Returns every other set's distance from the best one, for each metric whose influences are known.
+
+    Each set is a model of one replicate. The p-values of a metric are corrected for their number.
+    """
     names = dict.fromkeys(name for result in results for name in result.metrics)
-    comparisons = []
-    for name in names:
-        known = [r for r in results if name in r.metrics and _is_known(r.metrics[name])]
-        sign = -1 if greater_is_better(name) else 1
-        known.sort(key=lambda result: sign * (result.metrics[name].value or 0.0))
-        comparisons += [_compare(name, known[0], other) for other in known[1:]]
-    return comparisons
+    return [found for name in names for found in _compare_to_best(name, results)]
 
 
-def _is_known(metric: MetricValue) -> bool:
-    return None not in (metric.value, metric.stderr) and metric.influence is not None
+def _compare_to_best(name: str, results: Sequence[SetResult]) -> list[Comparison]:
+    known = [(model, r) for r in results if (model := _as_model(name, r)) is not None]
+    known.sort(key=lambda pair: pair[0].mean, reverse=greater_is_better(name))
+    if len(known) < 2:
+        return []
+    (best, best_result), *others = known
+    gaps = [
+        compare_models(
+            best,
+            other,
+            metric=name,
+            greater_is_better=greater_is_better(name),
+            paired_stderr=_paired_stderr(name, best_result, result),
+        )
+        for other, result in others
+    ]
+    return [
+        _to_comparison(best, other, gap)
+        for (other, _), gap in zip(others, correct_for_number(gaps), strict=True)
+    ]
 
 
-def _compare(name: str, best: SetResult, other: SetResult) -> Comparison:
-    gap = _difference(best, other, name)
-    return Comparison(name, best.generated, other.generated, gap.value, gap.stderr, gap.conclusive)
+def _as_model(name: str, result: SetResult) -> Replicates | None:
+    metric = result.metrics.get(name)
+    if metric is None or metric.influence is None:
+        return None
+    value, stderr = metric.value, metric.stderr
+    if value is None or stderr is None or not math.isfinite(value):
+        return None
+    return summarise_replicates(result.generated, [value], [stderr])
 
 
-def _difference(best: SetResult, other: SetResult, name: str) -> Difference:
-    """Returns the difference as one of pairs where both sets kept the images of the same indices."""
-    a, b = best.metrics[name], other.metrics[name]
-    if best.num_images == other.num_images and len(a.influence) == len(b.influence):
-        return paired_difference(a.value, a.influence, b.value, b.influence, best.num_images)
-    return unpaired_difference(a.value, a.stderr, b.value, b.stderr)
+def _paired_stderr(name: str, a: SetResult, b: SetResult) -> float | None:
+    """Returns the error of the difference as one of pairs, where both kept the images of the same indices."""
+    x, y = a.metrics[name].influence, b.metrics[name].influence
+    if x is None or y is None or len(x) != len(y):
+        return None
+    if a.num_images is None or a.num_images != b.num_images:
+        return None
+    # The values shift the difference, and not its error.
+    return paired_difference(0.0, x, 0.0, y, a.num_images).stderr
+
+
+def _to_comparison(best: Replicates, other: Replicates, gap: ModelDifference) -> Comparison:
+    return Comparison(
+        metric=gap.metric,
+        best=best.name,
+        other=other.name,
+        difference=other.mean - best.mean,
+        stderr=gap.stderr or 0.0,
+        conclusive=gap.conclusive,
+        p_value=gap.p_value,
+        sentence=str(gap),
+    )

@@ -48,6 +48,7 @@ class CentredFeatures:
 
     def rows(self, block: Block) -> Float64[np.ndarray | Array, "n d"]:
         """Returns the block's rows less the centre; to be called under `jax.enable_x64(True)`."""
+        # Float32 rows less a float64 centre: in float64, where the difference loses nothing.
         rows = block.of(self._features)
         if jax.default_backend() == "cpu":
             return np.asarray(rows, np.float64) - self._centre
@@ -70,6 +71,7 @@ def find_centre(features: Features) -> Float64[np.ndarray, " d"]:
     """Returns the mean of the features, of which no digit matters: any point amid them would do."""
     total = np.zeros(features.shape[1])
     for block in make_blocks(len(features), BLOCK_SIZE):
+        # The mask leaves out rows that an earlier block has summed.
         total += np.asarray(block.of(features), np.float64)[block.mask].sum(axis=0)
     return total / len(features)
 
@@ -85,7 +87,7 @@ def inner_products(
     On the device; where that is the CPU by NumPy, whose BLAS takes two thirds of XLA's time, and a
     third where `b` is `a` itself.
     """
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu":  # NumPy knows a product with itself by its memory
         return np.asarray(a) @ np.asarray(b).T
     return _multiply_on_device(a, b)
 
@@ -98,6 +100,7 @@ def squared_distances(
     To be traced under `jax.enable_x64(True)`; `products` are from `inner_products`.
     """
     lengths = jnp.add(a.lengths[:, None], b.lengths)
+    # The bound follows the lengths, not the distance: it is their cancellation that loses digits.
     return lengths - 2 * products, ROUNDING * lengths
 
 

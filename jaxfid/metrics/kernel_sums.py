@@ -93,6 +93,7 @@ def jackknife_variance(
     """
     n = len(cross_sums)
     left_out = (own.total[0] - 2 * own.rows) / own_pairs_left
+    # The other set's own sum has no part in the image: it shifts all values alike.
     left_out -= 2 * (cross_sums.sum() - cross_sums) / (num_other * (n - 1))
     return float((n - 1) * left_out.var())
 
@@ -120,6 +121,7 @@ def _sum_block(
         kernel=kernel,
         without_diagonal=without_diagonal,
     )
+    # To the host: sums of many blocks are added there, where float64 is a matter of course.
     total, rows, columns = (np.asarray(s) for s in sums)
     return PairSums(total, rows * a.mask, columns * b.mask)
 

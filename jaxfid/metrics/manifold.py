@@ -38,10 +38,10 @@ _JOIN = {
 
 NO_STDERR = {
     "recall": "the balls are made from the generated sample; leaving one image out gives an error "
-    "39 to 90 % too large in simulations",
-    "coverage": "leaving one image out gives an error 28 to 89 % too large in simulations",
+    "31 to 87 % too large in simulations",
+    "coverage": "leaving one image out gives an error 17 to 61 % too large in simulations",
 }
-"""Why these have no standard error: Gaussian and heavy-tailed features, d = 4 to 64, 400 and 800 images."""
+"""Why these have no standard error, as `scripts/bench/standard_errors.py` finds."""
 
 
 Radii = Mapping[str, Float64[np.ndarray | Array, " _"]]
@@ -202,15 +202,16 @@ def _cover(
 ) -> dict[str, Float64[np.ndarray, " _"]]:
     """Returns what falls where, per metric: per reference image or per generated one."""
     m, n = len(reference_features), len(generated_features)
-    whole = {name: np.zeros(m if name in _PER_REFERENCE else n) for name in radii}
+    per_reference = {name: name in _PER_REFERENCE for name in radii}
+    whole = {name: np.zeros(m if per_reference[name] else n) for name in radii}
     with jax.enable_x64(True):
+        # One centre for both sets, or their distances would change.
         centre = find_centre(reference_features)
         reference = CentredFeatures(reference_features, centre, block_size)
         generated = CentredFeatures(generated_features, centre, block_size)
         for a in reference.blocks:
             rows = reference.rows(a)
             for b in generated.blocks:
-                places = {name: a.rows if name in _PER_REFERENCE else b.rows for name in radii}
                 balls = {name: b.rows if name == "recall" else a.rows for name in radii}
                 found = _cover_block(
                     inner_products(rows, generated.rows(b)),
@@ -219,7 +220,7 @@ def _cover(
                     {name: radii[name][balls[name]] for name in radii},
                 )
                 for name, part in found.items():
-                    place = places[name]
+                    place = a.rows if per_reference[name] else b.rows
                     whole[name][place] = _JOIN[name](whole[name][place], np.asarray(part))
     return whole
 
@@ -237,6 +238,8 @@ def _cover_block(
     """
     squared, rounding = squared_distances(products, reference, generated)
     found = {}
+    # A ball of precision and recall has its surface, one of density and coverage has not. A tie within
+    # rounding counts as on the surface, whichever side of it the products put it.
     if "precision" in radii:
         found["precision"] = jnp.any(squared <= radii["precision"][:, None] + rounding, axis=0)
     if "recall" in radii:
@@ -248,6 +251,7 @@ def _cover_block(
     if "coverage" in radii:
         found["coverage"] = jnp.any(squared < radii["coverage"][:, None] - rounding, axis=1)
     if "realism" in radii:
+        # A copy is at distance 0: what rounding leaves stands for it, and bounds the ratio.
         ratios = radii["realism"][:, None] / jnp.maximum(squared, rounding)
         found["realism"] = jnp.sqrt(_largest(ratios))
     return found

@@ -42,6 +42,7 @@ class ModelDifference:
       seeds: What differs between replicates.
       within_retraining: Whether no training was repeated, and the difference is below what a
         repetition does.
+      greater_is_better: The metric's direction: the better model is the subject of the sentence.
       num_comparisons: How many comparisons `p_value` was corrected for.
     """
 
@@ -55,6 +56,7 @@ class ModelDifference:
     counts: tuple[int, int]
     seeds: Seeds
     within_retraining: bool
+    greater_is_better: bool = False
     num_comparisons: int = 1
 
     @property
@@ -66,7 +68,10 @@ class ModelDifference:
     def __str__(self) -> str:
         where = f" in {self.metric}" if self.metric else ""
         gap = format_value(self.difference, self.stderr)
-        text = f"{self.lower} is {gap} lower{where} than {self.higher} {self._basis_text()}"
+        better, word, worse = self.lower, "lower", self.higher
+        if self.greater_is_better:
+            better, word, worse = worse, "higher", better
+        text = f"{better} is {gap} {word}{where} than {worse} {self._basis_text()}"
         if self.within_retraining:
             return f"{text}; {INCONCLUSIVE}"
         corrected = f" ({self.num_comparisons} comparisons)" if self.num_comparisons > 1 else ""
@@ -79,8 +84,8 @@ class ModelDifference:
             return "by sampling alone"
         if self.basis == "nothing":
             return "with no error known"
-        lower, higher = self.counts
-        return f"over {lower if lower == higher else f'{lower} and {higher}'} {self.seeds}"
+        better, worse = reversed(self.counts) if self.greater_is_better else self.counts
+        return f"over {better if better == worse else f'{better} and {worse}'} {self.seeds}"
 
     def _verdict(self) -> str:
         if self.p_value is None:
@@ -89,7 +94,12 @@ class ModelDifference:
 
 
 def compare_models(
-    a: Replicates, b: Replicates, *, metric: str = "", paired_stderr: float | None = None
+    a: Replicates,
+    b: Replicates,
+    *,
+    metric: str = "",
+    greater_is_better: bool = False,
+    paired_stderr: float | None = None,
 ) -> ModelDifference:
     """Returns how far two models are apart, by their replicates where there are any.
 
@@ -100,9 +110,11 @@ def compare_models(
       a: A model.
       b: The other.
       metric: The metric's name, for the sentence.
+      greater_is_better: Its direction, for the sentence.
       paired_stderr: Standard error of the difference of two single sets over the sampling of
         images that share their noise; None: the sets' own errors, as independent.
     """
+    # In order, so that a comparison does not depend on who is named first.
     lower, higher = sorted((a, b), key=lambda model: model.mean)
     difference = higher.mean - lower.mean
     if max(a.count, b.count) > 1:
@@ -112,8 +124,10 @@ def compare_models(
         stderr = _sampling_stderr(a, b) if paired_stderr is None else paired_stderr
         basis = "nothing" if stderr is None else "sampling"
         p_value = None if stderr is None else _p_value(difference, stderr, math.inf)
+    # Training is accounted for only where every spread in the comparison is one of trainings.
     seeds: Seeds = "noise seeds" if "noise seeds" in _seeds_of(a, b) else "training seeds"
     retrained = basis == "replicates" and seeds == "training seeds"
+    # Relative to the larger value: in doubt a gap is called small.
     small = difference < RETRAINING_SHARE * max(abs(a.mean), abs(b.mean))
     return ModelDifference(
         metric=metric,
@@ -126,6 +140,7 @@ def compare_models(
         counts=(lower.count, higher.count),
         seeds=seeds,
         within_retraining=small and not retrained,
+        greater_is_better=greater_is_better,
     )
 
 
@@ -157,7 +172,7 @@ def _sampling_stderr(a: Replicates, b: Replicates) -> float | None:
 
 def _p_value(difference: float, stderr: float, freedom: float) -> float:
     """Returns the two-sided p-value of Student's t, or of the normal distribution at infinite freedom."""
-    if stderr == 0:
+    if stderr == 0:  # equal replicates: nothing but a difference of 0 is likely
         return 1.0 if difference == 0 else 0.0
     t = -abs(difference) / stderr
     return float(2 * (ndtr(t) if math.isinf(freedom) else stdtr(freedom, t)))

@@ -19,6 +19,7 @@ from jaxfid.metrics.distances import (
 )
 
 _SPARE = 8
+"""Candidates beside the k that are looked for: see `_smallest`."""
 
 
 def neighbour_distances(
@@ -50,6 +51,7 @@ def neighbour_distances(
                 found = _nearest(products, *points, k=k, within=a is b)
                 # Two blocks give both sides of the pairs; a block with itself gives one.
                 for block, candidates in zip((a, b), found, strict=False):
+                    # The best so far and a block's best hold the best of both.
                     both = np.concatenate([nearest[block.rows], candidates], axis=1)
                     nearest[block.rows] = np.sort(both, axis=1)[:, :k]
     return nearest

@@ -35,6 +35,7 @@ def compare_all(
     models: Sequence[Replicates],
     *,
     metric: str = "",
+    greater_is_better: bool = False,
     paired_stderrs: Mapping[tuple[str, str], float] | None = None,
 ) -> list[ModelDifference]:
     """Returns the difference of every two models, their p-values corrected by Holm's method.
@@ -42,6 +43,7 @@ def compare_all(
     Args:
       models: Of different names.
       metric: The metric's name, for the sentences.
+      greater_is_better: Its direction, for the sentences.
       paired_stderrs: By two models' names, in either order, what `compare_models` takes.
 
     Raises:
@@ -50,21 +52,31 @@ def compare_all(
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise InputError(f"models: expected different names, found {names}")
-    known = paired_stderrs or {}
+    known = paired_stderrs or {}  # the order of two names means nothing
     both_orders = {frozenset(pair): stderr for pair, stderr in known.items()}
     differences = [
         compare_models(
-            a, b, metric=metric, paired_stderr=both_orders.get(frozenset((a.name, b.name)))
+            a,
+            b,
+            metric=metric,
+            greater_is_better=greater_is_better,
+            paired_stderr=both_orders.get(frozenset((a.name, b.name))),
         )
         for a, b in itertools.combinations(models, 2)
     ]
-    tested = [i for i, difference in enumerate(differences) if difference.p_value is not None]
-    adjusted = adjust_holm([differences[i].p_value or 0.0 for i in tested])
-    for i, p_value in zip(tested, adjusted, strict=True):
-        differences[i] = dataclasses.replace(
-            differences[i], p_value=p_value, num_comparisons=len(tested)
-        )
-    return differences
+    return correct_for_number(differences)
+
+
+def correct_for_number(differences: Sequence[ModelDifference]) -> list[ModelDifference]:
+    """Returns the differences with their p-values corrected by Holm's method, and their number."""
+    known = [difference.p_value for difference in differences if difference.p_value is not None]
+    adjusted = iter(adjust_holm(known))
+    return [
+        difference
+        if difference.p_value is None
+        else dataclasses.replace(difference, p_value=next(adjusted), num_comparisons=len(known))
+        for difference in differences
+    ]
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:

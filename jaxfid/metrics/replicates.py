@@ -88,6 +88,7 @@ def summarise_replicates(
         return Replicates(name, values, mean, None, None, None, sampling, None, seeds)
     spread = statistics.stdev(values)
     stderr = spread / math.sqrt(len(values))
+    # Student's t, not 1.96: three replicates know their own spread to a third only.
     half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * stderr
     share = _share(sampling, spread)
     interval = (mean - half, mean + half)
@@ -95,6 +96,7 @@ def summarise_replicates(
 
 
 def _root_mean_square(stderrs: Sequence[float | None]) -> float | None:
+    # One unknown error makes the mean of all unknown: it may be the largest.
     known = [error for error in stderrs if error is not None and math.isfinite(error)]
     if not known or len(known) < len(stderrs):
         return None

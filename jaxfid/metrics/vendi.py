@@ -41,9 +41,9 @@ def vendi_score(features: UncheckedFeatures, *, block_size: int = BLOCK_SIZE) ->
     They are the eigenvalues of the second moment of the features divided by their lengths, which is
     `(d, d)` and is summed in blocks. The score is dgm-eval's, which normalises rows as well.
 
-    The standard error is that of the score's linear part in each image. In simulations of 200 to
-    1,000 images it is 0.92 to 1.09 of the true spread. It is a third too large where all eigenvalues
-    are nearly equal, which those of image features are not.
+    The standard error is that of the score's linear part in each image. It is 1.01 to 1.05 of the true
+    spread in simulations (`scripts/bench/standard_errors.py`). It is a third too large where all
+    eigenvalues are nearly equal, which those of image features are not.
 
     Args:
       features: Features of the images, `(n, d)`. Rows of zeros are left out.
@@ -56,6 +56,7 @@ def vendi_score(features: UncheckedFeatures, *, block_size: int = BLOCK_SIZE) ->
     """
     check_features(2, features=features)
     with jax.enable_x64(True):
+        # d x d, not n x n: both have the same eigenvalues but for zeros, and this one streams.
         eigenvalues, vectors = _decompose(sum_second_moment(features, block_size), "features")
         influence = _influence(features, eigenvalues, vectors, block_size)
     value = _effective_number(eigenvalues)
@@ -86,6 +87,7 @@ def sum_second_moment(features: Features, block_size: int) -> Float64[np.ndarray
     total = np.zeros((features.shape[1],) * 2)
     with jax.enable_x64(True):
         for block in make_blocks(len(features), block_size):
+            # The product of an array with itself takes BLAS two thirds of the time.
             columns = _unit_rows(block.of(features), block.mask).T
             total += np.asarray(inner_products(columns, columns))
     return total
@@ -115,6 +117,7 @@ def _influence(
     block_size: int,
 ) -> Float64[np.ndarray, " n"]:
     """Returns each image's part in the entropy of S, `-x.log(S) x`, whose mean is the entropy."""
+    # The root of the weights goes into the vectors, so that one product and squares give the sum.
     weighted = vectors * np.sqrt(np.maximum(-np.log(eigenvalues), 0))
     parts = np.empty(len(features))
     for block in make_blocks(len(features), block_size):
