@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -24,6 +23,7 @@ from jaxfid.extraction.accumulators import (
 )
 from jaxfid.extraction.devices import is_cpu, local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, Features, run_pass
+from jaxfid.extraction.host_preparation import choose_reduce, crop_source
 from jaxfid.extraction.image_set import (
     ExtractedFeatures,
     ExtractedSet,
@@ -36,7 +36,6 @@ from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch, Batches
 from jaxfid.images.identity import identify_source
 from jaxfid.images.interface import ImageSource
-from jaxfid.preprocessing.resize import reduce_on_host
 from jaxfid.provenance import Provenance, versions
 from jaxfid.stats.files import Stats
 from jaxfid.stats.kept_rows import kept_indices
@@ -161,12 +160,13 @@ def _see(
         every_s=options.resume_every_s,
         keep_finished=keep_finished,
     )
+    protocols = [request.extractor.protocol for request in requests]
     batches = Batches(
-        source,
+        crop_source(source, protocols),
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         on_error=options.on_error,
-        reduce=functools.partial(reduce_on_host, protocol=requests[0].extractor.protocol),
+        reduce=choose_reduce(protocols),
         share=(group.index, group.count),
         start=snapshots.next_batch,
     )
