@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxfid.errors import InputError
 
-COMPARED = ("extractor", "protocol", "input", "dims", "weights_sha256", "precision")
+COMPARED = ("extractor", "protocol", "input", "choices", "dims", "weights_sha256", "precision")
 """Entries without which two sets of features are not of the same kind."""
 
 _ADDED_LATER = {"input": None, "extractor": "inception"}

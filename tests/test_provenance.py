@@ -44,7 +44,9 @@ def test_a_file_of_the_first_edition_is_compared_by_the_name_of_its_rule():
     first = {n: v for n, v in MADE.items() if n not in ("extractor", "input")}
     assert diff_features(first, MADE) == []
     assert diff_features(MADE, first) == []
-    assert diff_features({**MADE, "extractor": "tiny"}, first) == ["extractor tiny against inception"]
+    assert diff_features({**MADE, "extractor": "tiny"}, first) == [
+        "extractor tiny against inception"
+    ]
 
 
 def test_what_json_cannot_hold_is_refused():

@@ -13,7 +13,7 @@ from jaxfid.extraction.devices import count_sharers, is_cpu, local_mesh, over_au
 from jaxfid.extraction.feature_pass import prepare
 from jaxfid.extraction.microbatch import map_rows
 from jaxfid.extractors.interface import Extractor
-from jaxfid.preprocessing.resize import batch_positions
+from jaxfid.preprocessing.resize import batch_positions, check_needs_no_crop
 from jaxfid.preprocessing.value_range import ValueRange, to_pixels
 
 ROWS_PER_ACCELERATOR = 256
@@ -68,6 +68,7 @@ class ArrayFeatures:
         return over_automatic_axes(over_rows)(params, images)
 
     def _extract_part(self, params: Any, images: Array) -> dict[str, Array]:  # noqa: ANN401
+        check_needs_no_crop(self._protocol, *images.shape[1:3])
         one = batch_positions(self._protocol, np.array([images.shape[1:3]]))
         positions = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (len(images), *leaf.shape[1:])), one

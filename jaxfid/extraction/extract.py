@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from jaxfid.extraction.accumulators import (
     Sums,
     make_moments,
 )
+from jaxfid.extraction.decoding import JointBatch, JointBatches
 from jaxfid.extraction.devices import is_cpu, local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, Features, run_pass
 from jaxfid.extraction.image_set import (
@@ -34,10 +34,9 @@ from jaxfid.extraction.image_set import (
 )
 from jaxfid.extraction.snapshots import Snapshots, snapshot_path
 from jaxfid.extractors.interface import Extractor
-from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches
+from jaxfid.images.batches import Batch
 from jaxfid.images.identity import identify_content, identify_source
 from jaxfid.images.interface import ImageSource
-from jaxfid.preprocessing.resize import prepare_on_host
 from jaxfid.provenance import Provenance, versions
 from jaxfid.stats.files import Stats
 from jaxfid.stats.kept_rows import kept_indices
@@ -168,16 +167,12 @@ def _see(
         every_s=options.resume_every_s,
         keep_finished=keep_finished,
     )
-    batches = Batches(
+    batches = JointBatches(
         source,
+        [request.extractor.protocol for request in requests],
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         on_error=options.on_error,
-        prepare=functools.partial(
-            prepare_on_host,
-            protocol=requests[0].extractor.protocol,
-            largest_px=CANVAS_SIDES_PX[-1],
-        ),
         share=(group.index, group.count),
         start=snapshots.next_batch,
     )
@@ -199,12 +194,14 @@ class _JointPass:
     def __init__(self, requests: Sequence[Request], mesh: Mesh) -> None:
         self.mesh = mesh
         self._passes = {r.extractor.name: _make_pass(r.extractor, mesh) for r in requests}
+        self._protocols = {r.extractor.name: r.extractor.protocol for r in requests}
 
     def __call__(self, batch: Batch) -> Features:
+        assert isinstance(batch, JointBatch)  # as `JointBatches` gives them
         return {
             f"{name}/{feature}": rows
             for name, one in self._passes.items()
-            for feature, rows in one(batch).items()
+            for feature, rows in one(batch.of(self._protocols[name])).items()
         }
 
 

@@ -83,7 +83,7 @@ def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
 
 
 def _stack_over(leaf: Array, axis_name: str) -> Array:
-    """Returns every device's leaf, stacked; by a sum with zeros, which JAX knows to be equal on all devices."""
+    """Returns every device's leaf, stacked. JAX knows a sum with zeros to be equal on all devices."""
     places = jnp.arange(jax.lax.psum(1, axis_name)) == jax.lax.axis_index(axis_name)
     mine = jnp.where(places.reshape(-1, *[1] * leaf.ndim), leaf[None], jnp.zeros((), leaf.dtype))
     return jax.lax.psum(mine, axis_name)

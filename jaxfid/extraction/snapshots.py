@@ -17,6 +17,7 @@ import numpy as np
 from etils import epath
 
 from jaxfid.errors import InputError
+from jaxfid.extraction.decoding import JointBatches
 from jaxfid.images.batches import Batch, Batches, Skipped
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.storage.files import write_file
@@ -87,7 +88,7 @@ class Snapshots:
             self._restore(self._path)
 
     def follow(
-        self, batches: Batches, *, check: Callable[[], None] = lambda: None
+        self, batches: Batches | JointBatches, *, check: Callable[[], None] = lambda: None
     ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them.
 

@@ -52,6 +52,8 @@ class Extractor:
       weights_official: Whether that digest is the published one.
       license: SPDX identifier of the weights' licence; None where it is not known.
       is_own: Whether a user declared it. Users may not take the names of the FID.
+      choices: What else the features depend on, where tools choose differently: names and values that JSON
+        can hold.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Extractor:
     weights_official: bool = False
     license: str | None = None
     is_own: bool = True
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         reserved = _RESERVED if self.is_own else frozenset()
@@ -100,7 +103,7 @@ class Extractor:
         Raises:
           InputError: `apply` does not give two vectors of the declared width for two images.
         """
-        side = self.protocol.size_px
+        side = self.protocol.input_px
         images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
         found = jax.eval_shape(self.apply, self.params, images)
         named = found if isinstance(found, Mapping) else {self.default_feature: found}
@@ -135,6 +138,7 @@ class Extractor:
             "weights_sha256": self.digest,
             "weights_official": self.weights_official,
             "precision": self.precision,
+            **({"choices": dict(self.choices)} if self.choices else {}),
         }
 
 

@@ -1,13 +1,12 @@
-"""Keras 3's ImageNet Inception-v3 on its JAX backend, which many tutorials call FID's network.
+"""Keras 3's ImageNet Inception-v3 on its JAX backend, which many tutorials call the FID's network.
 
-Its weights are other ones, and Mixed_7c (`mixed10`) pools by average. Keras is an extra, and is imported
-when this network is asked for.
+It has other weights than the FID's network, and its Mixed_7c (`mixed10`) pools by average. Keras is an extra.
+It is imported when this network is asked for.
 """
 
 import os
 import pathlib
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -25,6 +24,9 @@ PROTOCOL = Protocol(
     127.5,
     "bilinear with half-pixel centres, no antialias; preprocess_input",
 )
+
+_Keras: TypeAlias = Any
+"""The module of that name, which is not installed everywhere and whose models have no types."""
 
 _WIDTH = 2048
 _PRODUCTS = {"float32": "highest", "tensorfloat32": "high"}
@@ -71,12 +73,13 @@ def make_keras_network(weights: str | pathlib.Path, precision: str) -> Extractor
     )
 
 
-def _import_keras() -> ModuleType:
+def _import_keras() -> _Keras:
     os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it when it is imported
     try:
-        import keras
+        import keras as module
     except ModuleNotFoundError as error:
         raise InputError("extractor: keras needs Keras 3: pip install 'jaxfid[keras]'") from error
+    keras: _Keras = module
     config = keras.config
     found = (config.backend(), config.image_data_format(), config.dtype_policy().name)
     if found != ("jax", "channels_last", "float32"):
@@ -87,8 +90,8 @@ def _import_keras() -> ModuleType:
     return keras
 
 
-def _load(keras: ModuleType, weights: str | pathlib.Path) -> tuple[str, Any]:
-    """What results call the weights, and the model with them."""
+def _load(keras: _Keras, weights: str | pathlib.Path) -> tuple[str, Any]:
+    """Returns what results call the weights, and the model with them."""
     if weights == "untrained":
         return "untrained", _randomise(_build(keras, None))
     if weights == "auto":
@@ -106,7 +109,7 @@ def _load(keras: ModuleType, weights: str | pathlib.Path) -> tuple[str, Any]:
     return f"unrecognised weights ({path.name})", model
 
 
-def fetch_model(keras: ModuleType) -> Any:  # noqa: ANN401
+def fetch_model(keras: _Keras) -> Any:  # noqa: ANN401
     """Returns the model with Keras's weights, from its cache or their release.
 
     Raises:
@@ -121,7 +124,7 @@ def fetch_model(keras: ModuleType) -> Any:  # noqa: ANN401
         ) from error
 
 
-def _build(keras: ModuleType, weights: str | None) -> Any:  # noqa: ANN401
+def _build(keras: _Keras, weights: str | None) -> Any:  # noqa: ANN401
     size = PROTOCOL.size_px
     return keras.applications.InceptionV3(
         include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"

@@ -217,7 +217,15 @@ def make_network(
         weights_official=loaded.official,
         license=network.published.license,
         is_own=False,
+        choices=_describe_choices(module),
     )
+
+
+def _describe_choices(module: VisionTransformer | ConvNext) -> dict[str, str]:
+    """What tools choose differently for the same weights."""
+    if isinstance(module, ConvNext):
+        return {}
+    return {"positions": module.config.positions, "activation": module.config.activation}
 
 
 def make_module(

@@ -1,4 +1,4 @@
-"""How exactly the network multiplies, by name. Imports no JAX: the command line lists the names."""
+"""How exactly a network multiplies, by name. Imports no JAX, because the command line lists the names."""
 
 import dataclasses
 
@@ -7,16 +7,16 @@ from jaxfid.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """The type of the network's activations and the precision of every product in it.
+    """The type of a network's activations and the precision of every product in it.
 
-    The precision stands at each operation, so neither a backend's default (TF32 on GPUs, bfloat16 on
-    TPUs) nor a user's global setting comes in.
+    The precision is given to each operation. So neither a backend's default (TF32 on GPUs, bfloat16 on TPUs)
+    nor a user's global setting has an effect.
 
     Attributes:
       name: What results and statistics files carry.
       dtype: Type of the activations; features are float32 in any case.
       products: Name of the `jax.lax.Precision` of convolutions and products. Never the name of a preset
-        such as "F32_F32_F32": convolutions accept those and silently lower them to DEFAULT.
+        such as "F32_F32_F32": convolutions accept presets and silently lower them to DEFAULT.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """torchvision's ImageNet Inception-v3, which many published scores were computed with by mistake.
 
-Its convolutions have the names and shapes of the FID's network. It differs in its weights, in that its
-average pools count the padding, in the average pool of Mixed_7c, and in its 1000 classes.
+Its convolutions have the names and shapes of those in the FID's network. The differences are the weights, the
+average pools, which count the padding, the average pool of Mixed_7c, and 1000 classes.
 """
 
 import pathlib
@@ -25,11 +25,11 @@ from jaxfid.extractors.weights_file import WeightsFile, read_tensors
 from jaxfid.preprocessing.protocol import Protocol
 
 FILE = "inception_v3_google-0cc3c7bd.pth"
-SHA256_START = "0cc3c7bd"
+SHA256_START = "0cc3c7bd"  # torchvision publishes no more of it than the file's name
 URL = f"https://download.pytorch.org/models/{FILE}"
 
-# The images are normalised by ImageNet's mean and standard deviation, and `transform_input`, which is on
-# with these weights, turns that into (x / 255 - 0.5) / 0.5.
+# Users normalise images by ImageNet's mean and standard deviation. `transform_input`, which is on with these
+# weights, turns that into (x / 255 - 0.5) / 0.5.
 PROTOCOL = Protocol(
     "torchvision",
     "half_pixel_bilinear",
@@ -46,7 +46,7 @@ EXPECTED = {
     "fc.weight": ((_NUM_CLASSES, _WIDTH), _FLOAT32),
     "fc.bias": ((_NUM_CLASSES,), _FLOAT32),
 }
-"""What is read of the checkpoint, which also holds what is for training alone."""
+"""The tensors that are read. The checkpoint also holds some that only training needs."""
 
 
 def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> Extractor:
@@ -82,7 +82,8 @@ def _extract(
 ) -> Float[Array, "n 2048"]:
     pool = average_pool_with_padding
     network = Inception((_FEATURE,), precision, pool=pool, last_pool=pool)
-    return network.apply({"params": params}, images)[_FEATURE]
+    features: Any = network.apply({"params": params}, images)  # Flax may return state as well
+    return features[_FEATURE]
 
 
 def _load(weights: str | pathlib.Path) -> tuple[str, Params]:

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
-from jaxfid.preprocessing.crop import crop_image, keeps_whole
+from jaxfid.preprocessing.crop import keeps_whole
 from jaxfid.preprocessing.protocol import Protocol, ResizeRule
 from jaxfid.preprocessing.rounded_resize import (
     AxisTaps,
@@ -318,20 +318,6 @@ def check_needs_no_crop(protocol: Protocol, height: int, width: int) -> None:
                 f"images: {protocol.name} crops them ({crop}), which is not done on a device; found "
                 f"{height} x {width} pixels. Crop them first, or score them as files"
             )
-
-
-def prepare_on_host(
-    image: UInt8[np.ndarray, "h w 3"], protocol: Protocol, *, largest_px: int
-) -> UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "out out 3"]:
-    """Returns what a decode worker makes of an image: cropped, and reduced where it is large.
-
-    Args:
-      image: 8-bit RGB.
-      protocol: Whose crops and size.
-      largest_px: Side up to which the device does the resize.
-    """
-    cropped = crop_image(image, protocol.crops)
-    return reduce_on_host(cropped, protocol) if max(cropped.shape) > largest_px else cropped
 
 
 def reduce_on_host(

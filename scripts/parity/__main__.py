@@ -16,7 +16,6 @@ from precision import compare_precisions
 from protocols import compare_protocols
 
 from jaxfid.extractors.precision import PRECISIONS
-from jaxfid.preprocessing.protocol import PROTOCOLS
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     add("--limit", type=int, default=100, help="images of each, for precisions (%(default)s)")
     add("--files", type=int, default=20, help="image files, for protocols (%(default)s)")
     add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    add("--protocols", nargs="*", choices=PROTOCOLS, default=list(PROTOCOLS))
+    add("--protocols", nargs="*", choices=TOOLS, default=list(TOOLS))
     add("--features", nargs="+", choices=FEATURES, default=list(FEATURES))
     add("--peer-python", type=Path, help="a Python with pytorch-fid, torch-fidelity, clean-fid")
     options = parser.parse_args()

@@ -20,6 +20,7 @@ from jaxfid.extractors.precision import get_precision
 from jaxfid.extractors.published import Published, draw_params, load_network_weights
 from jaxfid.extractors.vit import VitConfig
 from jaxfid.preprocessing.protocol import EDM2, FDR, LEGACY_TENSORFLOW, fdr_protocol
+from jaxfid.provenance import diff_features
 from tests.extractors.network_data import VITS, make_images, make_tensors
 from tests.extractors.torch_files import plain, write_zip
 
@@ -127,6 +128,14 @@ def test_fdr_takes_timm_s_positions_and_other_rules_the_hub_s():
     positions = {name: config.positions for name, config in rules.items()}
     assert positions.pop("fdr") == "timm"
     assert set(positions.values()) == {"hub"}
+
+
+def test_provenance_tells_what_tools_choose_differently(tiny):
+    fdr = make_network("tiny", "untrained", "float32")
+    edm2 = make_network("tiny", "untrained", "float32", EDM2)
+    assert fdr.provenance()["choices"] == {"positions": "timm", "activation": "gelu"}
+    differences = diff_features(fdr.provenance(), edm2.provenance())
+    assert "choices positions timm against hub" in differences
 
 
 def test_untrained_is_the_same_on_every_call_and_is_no_file(tiny):

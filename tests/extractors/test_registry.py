@@ -221,5 +221,5 @@ def test_torchvisions_network_is_chosen_by_name_with_weights():
 def test_inception_takes_rules_of_its_own_size_alone():
     chosen = ChosenExtractor("inception", LoadOptions(protocol=get_protocol("clean")), dims=64)
     assert (chosen.chosen, chosen.default) == ("64", "2048")
-    with pytest.raises(InputError, match="protocol: inception takes legacy_tensorflow.*'edm2'"):
+    with pytest.raises(InputError, match=r"protocol: inception takes legacy_tensorflow.*'edm2'"):
         ChosenExtractor("inception", LoadOptions(protocol=get_protocol("edm2")))

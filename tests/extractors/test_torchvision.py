@@ -71,4 +71,4 @@ def test_weights_have_to_be_named():
     network = make_torchvision_network("untrained", "bfloat16")
     assert (network.weights_name, network.precision) == ("untrained", "bfloat16")
     assert "fc" not in network.params
-    assert set(network.make_extractor().widths.values()) == {2048}
+    assert set(network.widths.values()) == {2048}

@@ -36,7 +36,6 @@ from jaxfid.preprocessing.resize import (
     batch_positions,
     check_needs_no_crop,
     normalise,
-    prepare_on_host,
     reduce_on_host,
     resize,
 )
@@ -256,15 +255,6 @@ def test_a_crop_that_is_none_is_refused(crop):
         crop_image(np.zeros((4, 4, 3), np.uint8), [crop])
     with pytest.raises(InputError, match="crop: expected center"):
         CLEAN.with_crop(crop)
-
-
-def test_a_worker_crops_and_reduces_what_is_large():
-    image = make_noise(700, 900)
-    prepared = prepare_on_host(image, CMMD, largest_px=512)
-    np.testing.assert_array_equal(prepared, reduce_on_host(image[:, 100:800], CMMD))
-    small = prepare_on_host(image, EDM2.with_crop("adm:64"), largest_px=512)
-    assert (small.dtype, small.shape) == (np.uint8, (64, 64, 3))
-    assert prepare_on_host(image[:9, :9], EDM2, largest_px=512).shape == (9, 9, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The tensors of the 2015-12-05 Inception-v3: which there must be, and how they become parameters.
+"""The tensors of the 2015-12-05 Inception-v3: which a file must hold, and how they become parameters.
 
 Names are those of the checkpoint that pytorch-fid converted from TensorFlow's graph
 (https://github.com/mseitzer/pytorch-fid). The table below gives 94 convolutions, each followed by
@@ -128,7 +128,7 @@ def check_tensors(
     expected: ExpectedTensors = EXPECTED_TENSORS,
     network: str = NETWORK,
 ) -> None:
-    """Passes when these are a network's tensors and all of their values can be used.
+    """Checks that these are a network's tensors and that all of their values can be used.
 
     Args:
       tensors: Arrays by name.
@@ -175,7 +175,7 @@ def fold_params(tensors: Mapping[str, np.ndarray]) -> Params:
     `s = gamma / sqrt(variance + 0.001)`.
 
     Args:
-      tensors: The 566 tensors, as `check_tensors` has passed them.
+      tensors: The 566 tensors, checked by `check_tensors`.
 
     Raises:
       InputError: A folded value is beyond float32.

@@ -33,7 +33,7 @@ order. `logits_unbiased` leave out the last layer's bias, as the Inception Score
 
 
 Pool = Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]]
-"""A 3 x 3 pool with stride 1. An average may stand behind a 1 x 1 product: of fewer channels, the same."""
+"""A 3 x 3 pool with stride 1. An average commutes with a 1 x 1 product, and is cheaper after it."""
 
 
 class Conv(nn.Module):
@@ -60,7 +60,7 @@ class Conv(nn.Module):
         if self.size == (1, 1):  # on a CPU a plain product is faster than a 1 x 1 convolution
             return jnp.einsum("nhwc,cf->nhwf", x, kernel[0, 0], precision=precision)
         if stride == 2 and x.shape[-1] == 3:
-            # Twice as fast on a CPU: of three channels alone the products are too small.
+            # Twice as fast on a CPU, where the products of three channels are too small.
             x, kernel, stride = _pixels_to_channels(x), _taps_to_channels(kernel), 1
         return lax.conv_general_dilated(
             x,
@@ -81,14 +81,15 @@ def _pixels_to_channels(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 4*c
 
 
 def _taps_to_channels(kernel: Float[Array, "3 3 c f"]) -> Float[Array, "2 2 4*c f"]:
-    """Returns the kernel that does with stride 1 on `_pixels_to_channels` what this one did with stride 2."""
+    """Returns the kernel for stride 1 on `_pixels_to_channels` that equals this one with stride 2."""
     return _pixels_to_channels(kernel.transpose(3, 0, 1, 2)).transpose(1, 2, 3, 0)
 
 
 def max_pool_halved(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
     """Returns the 3 x 3 maximum with stride 2, without padding, of sides that are odd.
 
-    Of pairs, and of the first of the pair after: on a CPU faster than slices with a step.
+    It takes the maximum of each pair, then of that and the first of the next pair. On a CPU this is faster
+    than slices with a step.
     """
     for axis in (1, 2):
         last = x.shape[axis] - 1
@@ -100,7 +101,7 @@ def max_pool_halved(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
 
 
 def _pool(x: Array, combine: Callable[..., Array], fill: float) -> Array:
-    """3 x 3 pool as shifted slices along each axis: on a CPU several times faster than reduce_window."""
+    """A 3 x 3 pool as shifted slices along each axis; on a CPU several times faster than reduce_window."""
     for axis in (1, 2):
         side = x.shape[axis]
         x = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)], constant_values=fill)
@@ -226,8 +227,8 @@ class Inception(nn.Module):
     Attributes:
       features: Names out of `FEATURE_WIDTHS`; layers beyond the last of them are not run.
       precision: How products are taken; features come back in float32 whatever it is.
-      pool: The average of all other blocks. Other Inceptions than the FID's differ in this and the next.
-      last_pool: That of Mixed_7c. The frozen graph has max here; every published FID depends on it.
+      pool: The average pool of all blocks but the last. Other Inceptions differ in this and the next.
+      last_pool: The pool of Mixed_7c. The frozen graph has a maximum here; every published FID depends on it.
     """
 
     features: Sequence[str]
@@ -277,7 +278,7 @@ class Inception(nn.Module):
 
 
 class _Logits(nn.Module):
-    """The last layer, without and with its bias; always float32, it costs nothing."""
+    """The last layer, without and with its bias; always in float32, which costs nothing here."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "n 2048"]) -> tuple[Array, Array]:
@@ -307,4 +308,5 @@ def extract_features(
       features: Names out of `FEATURE_WIDTHS`.
       precision: How products are taken.
     """
-    return Inception(tuple(features), precision).apply({"params": params}, images)
+    found: Any = Inception(tuple(features), precision).apply({"params": params}, images)
+    return found  # Flax's apply may return state as well, and is typed so
