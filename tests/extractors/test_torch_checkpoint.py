@@ -39,6 +39,7 @@ def read_torch_tensors(path):
     file = read_tensors(path)
     return TorchTensors(file.tensors, file.repeated)
 
+
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "torch_pickles"
 
 both_formats = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
@@ -341,7 +342,10 @@ def test_a_torchscript_archive_gives_its_parameters_by_dotted_path(tmp_path):
         (text("names"), call(named("torch.jit._pickle", "restore_type_tag"), b"]", text("List"))),
     )
     outer = script_of((text("visual"), inner), (text("scale"), views["count"].pickled(in_zip=True)))
-    code = {"constants.pkl": pickle_of(tuple_of()), "code/__torch__/network.py": b"raise SystemExit"}
+    code = {
+        "constants.pkl": pickle_of(tuple_of()),
+        "code/__torch__/network.py": b"raise SystemExit",
+    }
     path = write_zip(tmp_path / "file", views, body=outer, **code)
     tensors, repeated = read_torch_tensors(path)
     assert list(tensors) == ["visual.weight", "scale"] and repeated == ()
@@ -352,7 +356,7 @@ def test_modules_that_share_or_nest_without_end_are_refused(tmp_path):
     deep = script_of()
     for _ in range(100):
         deep = script_of((text("inner"), deep))
-    with pytest.raises(InputError, match="file: expected a pickle of at most .* deep"):
+    with pytest.raises(InputError, match=r"file: expected a pickle of at most .* deep"):
         read_torch_tensors(write_zip(tmp_path / "file", {}, body=deep))
     itself = named("__torch__.network", "Module") + b")\x81q\x00" + dict_of((text("a"), b"h\x00"))
     with pytest.raises(InputError, match="file: expected a pickle of at most"):

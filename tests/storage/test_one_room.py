@@ -16,13 +16,6 @@ NOT_YET = {
     "checkpoints/user_modules.py": {"read_bytes"},
     "cli/output.py": {"os.open"},
     "extraction/snapshots.py": {"np.load", "open"},
-    "extractors/download.py": {"open"},
-    "extractors/manifest.py": {"read_text"},
-    "extractors/published.py": {"open"},
-    "extractors/torch_checkpoint.py": {"mmap", "open"},
-    "extractors/torchvision.py": {"open"},
-    "extractors/weights.py": {"open"},
-    "extractors/weights_file.py": {"open"},
     "images/tars.py": {"open"},
     "scoring/explain.py": {"read_text"},
 }
