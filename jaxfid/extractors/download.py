@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import IO
+from typing import Any
 
 import tqdm
 
@@ -122,7 +122,7 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # the names are urllib's
         self,
         req: urllib.request.Request,
-        fp: IO[bytes],
+        fp: Any,  # noqa: ANN401
         code: int,
         msg: str,
         headers: http.client.HTTPMessage,

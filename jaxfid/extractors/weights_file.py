@@ -51,13 +51,14 @@ def read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
         raise InputError(f"{path}: expected a weights file, found no file there")
     data = read_file(path, max_bytes=stat_file(path).num_bytes)
     try:
-        tensors, repeated = _parse(data)
+        tensors, repeated = _parse(data, path.suffix)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return WeightsFile(path.name, data, digest_bytes(data), tensors, repeated)
 
 
-def _parse(data: bytes) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    if is_safetensors(data):
+def _parse(data: bytes, suffix: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    # The suffix only chooses which error a file gets that is neither.
+    if is_safetensors(data) or suffix == ".safetensors":
         return parse_safetensors(data), ()
     return parse_torch(data)

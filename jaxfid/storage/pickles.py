@@ -42,6 +42,9 @@ _NOTHING_TO_DO = frozenset({"PROTO", "FRAME", "STOP"})
 _KEY_TYPES = (str, bytes, int, float, bool, type(None))
 _TEXTS = (str, bytes, bytearray)
 _MARK = object()
+# What damage makes `pickletools` and the branches below raise; a warning of odd escapes in a text
+# counts where the caller has made warnings errors.
+_DAMAGE = (ValueError, TypeError, LookupError, OverflowError, MemoryError, Warning)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,7 @@ def read_pickle(
         (value,) = machine.stack
     except InputError:
         raise
-    except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+    except _DAMAGE as error:
         raise InputError(f"damaged or truncated pickle: {str(error)[:200]}") from error
     _check_tree(value)
     return PickleContent(value, tuple(machine.repeated_keys))

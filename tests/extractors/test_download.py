@@ -1,12 +1,15 @@
 """Downloads over a loopback server that errs, cuts, resumes and lies."""
 
 import hashlib
+import http.client
 import socket
+import urllib.request
 
 import numpy as np
 import pytest
 
-from jaxfid.errors import WeightsUnavailableError
+from jaxfid.errors import InputError, WeightsUnavailableError
+from jaxfid.extractors import download as download_module
 from jaxfid.extractors.download import download
 from tests.extractors.loopback import failing, ranged, respond, running_server, silent, whole
 
@@ -192,6 +195,44 @@ def test_no_server_at_all_is_said_at_once(tmp_path):
             sha256="",
             backoff_s=60.0,  # a wait would be noticed
         )
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    request = urllib.request.Request("https://weights.example/file.bin")
+    follow = download_module._NoDowngrade().redirect_request
+    with pytest.raises(WeightsUnavailableError, match="redirected from https to http://elsewhere"):
+        follow(
+            request,
+            None,
+            302,
+            "Found",
+            http.client.HTTPMessage(),
+            "http://elsewhere.example/file.bin",
+        )
+    followed = follow(
+        request, None, 302, "Found", http.client.HTTPMessage(), "https://elsewhere.example/file.bin"
+    )
+    assert followed.full_url == "https://elsewhere.example/file.bin"
+
+
+def test_a_redirect_is_followed(server, destination):
+    server.script = [
+        lambda handler: respond(handler, 302, Location=server.url + "?moved"),
+        whole(DATA),
+    ]
+    fetch(server, destination)
+    assert_complete(destination)
+    assert [path for path, _ in server.requests] == ["/file.bin", "/file.bin?moved"]
+
+
+def test_a_link_in_place_of_the_part_is_not_followed(server, destination, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("theirs")
+    part_of(destination).symlink_to(victim)
+    server.script = [whole(DATA)]
+    with pytest.raises(InputError, match=r"file\.bin\.part: cannot be written"):
+        fetch(server, destination)
+    assert victim.read_text() == "theirs"
 
 
 def test_the_environments_proxy_is_used(server, destination, monkeypatch):

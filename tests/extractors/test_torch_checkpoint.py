@@ -356,7 +356,7 @@ def test_modules_that_share_or_nest_without_end_are_refused(tmp_path):
     deep = script_of()
     for _ in range(100):
         deep = script_of((text("inner"), deep))
-    with pytest.raises(InputError, match="file: expected a pickle of at most .* deep"):
+    with pytest.raises(InputError, match=r"file: expected a pickle of at most .* deep"):
         read_torch_tensors(write_zip(tmp_path / "file", {}, body=deep))
     itself = named("__torch__.network", "Module") + b")\x81q\x00" + dict_of((text("a"), b"h\x00"))
     with pytest.raises(InputError, match="file: expected a pickle of at most"):

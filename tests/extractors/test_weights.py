@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import os
 import pathlib
 import threading
@@ -17,14 +18,14 @@ from jaxfid.extractors import weights
 from jaxfid.extractors.inception import checkpoint
 from jaxfid.extractors.inception.checkpoint import fold_params, untrained_params
 from jaxfid.extractors.manifest import load_manifest
-from jaxfid.extractors.torch_checkpoint import read_torch_tensors
 from jaxfid.extractors.weights import (
     download_weights,
     import_weights,
     load_weights,
     weights_status,
 )
-from jaxfid.extractors.weights_file import read_weights_file
+from jaxfid.extractors.weights_file import read_tensors
+from jaxfid.storage.digests import digest_arrays
 from tests.extractors.loopback import failing, ranged, running_server, whole
 from tests.extractors.torch_files import WRITERS, plain, write_sequential
 from tests.shared_data import WEIGHTS, needs_shared
@@ -49,7 +50,9 @@ def small_network(monkeypatch):
     monkeypatch.setattr(checkpoint, "_FC_SHAPE", (5, 7))
     expected = {n: (s, np.dtype(t)) for n, s, t in checkpoint._expected_tensors()}
     monkeypatch.setattr(checkpoint, "EXPECTED_TENSORS", expected)
-    monkeypatch.setitem(checkpoint.check_tensors.__kwdefaults__, "expected", expected)
+    # Below the wrapper that checks types.
+    defaults = inspect.unwrap(checkpoint.check_tensors).__kwdefaults__
+    monkeypatch.setitem(defaults, "expected", expected)
 
 
 def small_tensors(seed=0):
@@ -68,6 +71,10 @@ def contiguous(tensors):
 def write_checkpoint(path, tensors, write=write_sequential):
     views = {name: plain(tensor, str(i)) for i, (name, tensor) in enumerate(tensors.items())}
     return write(path, views)
+
+
+def files_below(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 def sha256_of(path):
@@ -177,7 +184,8 @@ def test_untrained_says_so():
 def test_imported_official_weights_are_what_auto_loads(official, cache):
     direct = load_weights(official)
     stored = import_weights(official)
-    assert stored.path.parent == cache
+    assert stored.path == cache / stored.sha256[:16] / "official.pth"
+    assert stored.path.read_bytes() == official.read_bytes()
     assert (stored.name, stored.sha256, stored.official) == (direct.name, direct.sha256, True)
     official.unlink()
     loaded = load_weights("auto")
@@ -195,38 +203,56 @@ def test_unrecognised_weights_are_imported_but_never_what_auto_loads(official, t
         load_weights("auto")
 
 
-def test_converted_weights_can_be_carried_elsewhere(official, tmp_path):
+def test_the_stored_file_can_be_carried_elsewhere(official, tmp_path):
     stored = import_weights(official)
-    carried = tmp_path / "carried.safetensors"
+    carried = tmp_path / "carried"  # the content decides, whatever the name
     stored.path.rename(carried)
     assert load_weights(carried).official
     assert import_weights(carried) == stored
     assert load_weights("auto").official
 
 
-def test_safetensors_of_another_tool_are_unrecognised(official, tmp_path):
-    path = tmp_path / "theirs.safetensors"
-    safetensors.numpy.save_file(
-        contiguous(small_tensors()), path, {"source_sha256": sha256_of(official)}
-    )
-    loaded = load_weights(path)
-    assert (loaded.name, loaded.official) == ("unrecognised weights (theirs.safetensors)", False)
-    assert loaded.sha256 == sha256_of(path)
+def test_metadata_that_claims_the_official_digest_is_not_believed(official, tmp_path, monkeypatch):
+    claims = {name: sha256_of(official) for name in ("source_sha256", "content_sha256", "sha256")}
+    path = tmp_path / "forged.safetensors"
+    for seed in (0, 1):  # a converted copy of the official tensors proves itself no better
+        safetensors.numpy.save_file(contiguous(small_tensors(seed)), path, claims)
+        loaded = load_weights(path)
+        assert loaded.name == "unrecognised weights (forged.safetensors)"
+        assert (loaded.sha256, loaded.official) == (sha256_of(path), False)
+        assert not import_weights(path).official
+    with pytest.raises(WeightsUnavailableError, match="not official"):
+        load_weights("auto")
 
 
-def test_an_edited_file_cannot_keep_the_official_name(official, tmp_path):
-    stored = import_weights(official)
-    with safetensors.safe_open(stored.path, "numpy") as file:
-        metadata = file.metadata()
-    edited = tmp_path / "edited.safetensors"
-    safetensors.numpy.save_file(contiguous(small_tensors(1)), edited, metadata)
-    with pytest.raises(InputError, match="content is not what was written"):
-        load_weights(edited)
+def test_a_converted_copy_is_known_by_its_tensors_once_their_digest_is(
+    official, tmp_path, monkeypatch
+):
+    digest = digest_arrays(small_tensors())
+    release = dataclasses.replace(weights.load_manifest()[0], tensors_sha256=digest)
+    monkeypatch.setattr(weights, "load_manifest", lambda: (release,))
+    path = tmp_path / "converted.safetensors"
+    safetensors.numpy.save_file(contiguous(small_tensors()), path)
+    assert load_weights(path).official
+    other = small_tensors()
+    other["fc.bias"] = other["fc.bias"] + np.float32(1e-6)
+    safetensors.numpy.save_file(contiguous(other), path)
+    assert not load_weights(path).official
+
+
+def test_what_the_first_edition_stored_is_not_official_and_said(official, cache):
+    cache.mkdir(parents=True)
+    old = cache / "inception-2015-12-05-0123456789abcdef.safetensors"
     safetensors.numpy.save_file(
-        contiguous(small_tensors()), edited, metadata | {"source_name": "x"}
+        contiguous(small_tensors()), old, {"source_sha256": sha256_of(official)}
     )
-    with pytest.raises(InputError, match="content is not what was written"):
-        load_weights(edited)
+    with pytest.raises(WeightsUnavailableError, match=rf"{old}: made by jaxfid 0\.1"):
+        load_weights("auto")
+    (fault,) = weights_status().damaged
+    assert "jaxfid weights import" in fault
+    assert not load_weights(old).official
+    import_weights(official)
+    assert load_weights("auto").official
 
 
 def test_a_safetensors_name_given_twice_is_refused(tmp_path):
@@ -238,7 +264,7 @@ def test_a_safetensors_name_given_twice_is_refused(tmp_path):
         load_weights(path)
 
 
-@pytest.mark.parametrize("position", [0, 20, -1], ids=["length", "header", "numbers"])
+@pytest.mark.parametrize("position", [0, 20, -1], ids=["magic", "pickle", "numbers"])
 def test_a_damaged_cache_is_said_with_its_remedy(official, position):
     path = import_weights(official).path
     data = bytearray(path.read_bytes())
@@ -248,6 +274,15 @@ def test_a_damaged_cache_is_said_with_its_remedy(official, position):
         load_weights("auto")
     (fault,) = weights_status().damaged
     assert str(path) in fault
+
+
+def test_a_stored_file_that_was_changed_is_refused_by_its_path(official, tmp_path):
+    other = import_weights(write_checkpoint(tmp_path / "other.pth", small_tensors(1))).path
+    write_checkpoint(other, small_tensors(2))
+    with pytest.raises(InputError, match=rf"{other}: expected the weights of sha256 .* changed"):
+        load_weights(other)
+    (fault,) = weights_status().damaged
+    assert str(other) in fault
 
 
 def test_a_cache_with_other_weights_under_the_official_name_is_refused(official, tmp_path):
@@ -264,10 +299,7 @@ def test_auto_downloads_what_is_not_there(server, official, cache, capsys):
     assert_same_params(loaded.params, load_weights(official).params)
     assert load_weights("auto").official
     assert len(server.requests) == 1
-    assert sorted(path.name for path in cache.iterdir()) == [
-        f"inception-2015-12-05-{loaded.sha256[:16]}.safetensors",
-        "lock",
-    ]
+    assert files_below(cache) == [f"{loaded.sha256[:16]}/official.pth", "lock"]
     captured = capsys.readouterr()
     assert captured.out == "" and "official.pth" in captured.err
 
@@ -286,7 +318,20 @@ def test_a_download_of_something_else_stores_nothing(server, official, cache):
     server.script = [whole(official.read_bytes()[::-1])]
     with pytest.raises(WeightsUnavailableError, match="expected sha256"):
         download_weights()
-    assert [path.name for path in cache.iterdir()] == ["lock"]
+    assert files_below(cache) == ["lock"]
+
+
+def test_a_download_that_was_cut_off_is_taken_up(server, official, cache):
+    server.script = [ranged(official.read_bytes(), cut_after=1000), failing(404)]
+    with pytest.raises(WeightsUnavailableError, match=r"1000 of .* bytes are kept|404"):
+        download_weights()
+    part = next(name for name in files_below(cache) if name != "lock")
+    assert part.endswith("/official.pth.part")
+    assert weights_status().stored == weights_status().damaged == ()
+    server.script = [ranged(official.read_bytes())]
+    download_weights()
+    assert server.requests[-1][1] == "bytes=1000-"
+    assert load_weights("auto").official
 
 
 def test_without_network_and_weights_there_are_three_ways_out(official):
@@ -322,7 +367,7 @@ def test_a_failed_write_leaves_nothing(official, cache, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(WeightsUnavailableError, match="No space left on device"):
         import_weights(official)
-    assert list(cache.iterdir()) == []
+    assert files_below(cache) == []
 
 
 def test_status_tells_what_there_is(official, tmp_path, cache, monkeypatch):
@@ -333,7 +378,7 @@ def test_status_tells_what_there_is(official, tmp_path, cache, monkeypatch):
     second = import_weights(write_checkpoint(tmp_path / "other.pth", small_tensors(1)))
     monkeypatch.setenv("JAXFID_WEIGHTS", "elsewhere.pth")
     status = weights_status()
-    assert status.stored == (first, second)
+    assert set(status.stored) == {first, second}
     assert status.environment == "elsewhere.pth"
     assert status.release.sha256 == first.sha256
 
@@ -370,8 +415,8 @@ def test_writers_of_one_file_do_not_disturb_each_other(official):
     for writer in writers:
         writer.start()
     try:
-        for _ in range(50):
-            assert read_weights_file(path).source_name == "official.pth"
+        for _ in range(15):
+            assert read_tensors(path).sha256 == sha256_of(official)
     finally:
         stop.set()
         for writer in writers:
@@ -380,13 +425,17 @@ def test_writers_of_one_file_do_not_disturb_each_other(official):
 
 
 @needs_shared
-def test_the_shared_file_is_unrecognised_by_path_and_from_the_cache(cache):
+def test_the_shared_file_is_unrecognised():
     loaded = load_weights(WEIGHTS)
     assert loaded.sha256 == SHARED_SHA256
     assert loaded.name == "unrecognised weights (inception-2015-12-05-partial.pth)"
     assert not loaded.official
-    assert_same_params(loaded.params, fold_params(read_torch_tensors(WEIGHTS).tensors))
-    stored = import_weights(WEIGHTS)
-    again = load_weights(stored.path)
+
+
+@pytest.mark.slow
+@needs_shared
+def test_the_shared_file_is_the_same_from_the_cache():
+    loaded, again = load_weights(WEIGHTS), load_weights(import_weights(WEIGHTS).path)
     assert (again.name, again.sha256) == (loaded.name, loaded.sha256)
     assert_same_params(again.params, loaded.params)
+    assert_same_params(loaded.params, fold_params(read_tensors(WEIGHTS).tensors))

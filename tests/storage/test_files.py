@@ -13,7 +13,15 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.storage import files
-from jaxfid.storage.files import check_writable, open_file, read_file, stat_file, write_file
+from jaxfid.storage.files import (
+    append_file,
+    check_writable,
+    move_file,
+    open_file,
+    read_file,
+    stat_file,
+    write_file,
+)
 from jaxfid.storage.paths import as_path
 
 places = pytest.mark.parametrize("place", ["local", "memory"])
@@ -216,3 +224,22 @@ def test_an_object_is_never_put_in_part(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_file(f"memory:/{tmp_path}/file", fail)
     assert not as_path(f"memory:/{tmp_path}/file").exists()
+
+
+def test_a_file_grows_at_its_end_and_then_gets_its_name(tmp_path):
+    for part in (b"one", b"two"):
+        with append_file(tmp_path / "part") as file:
+            file.write(part)
+    move_file(tmp_path / "part", tmp_path / "file")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert read_file(tmp_path / "file", max_bytes=9) == b"onetwo"
+    with pytest.raises(InputError, match="cannot be written"):
+        move_file(tmp_path / "absent", tmp_path / "file")
+
+
+def test_a_file_grows_only_where_it_is_one(odd_places):
+    (odd_places / "link").symlink_to(odd_places / "victim")
+    for name in ("fifo", "folder", "link"):
+        with pytest.raises(InputError, match=name):
+            append_file(odd_places / name)
+    assert not (odd_places / "victim").exists()
