@@ -80,7 +80,7 @@ def _digest(source: ImageSource, strict: bool) -> str:
 def _prints(source: ImageSource, strict: bool) -> list[str]:
     """The fingerprint of each image, some at once: a disk far away takes its time for each."""
     positions = range(len(source))
-    if len(source) and not strict and source.fingerprint(0) == "":
+    if len(source) and not strict and _print(source, False, 0) == "":
         positions = np.unique(np.linspace(0, len(source) - 1, NUM_LOOKED_AT).astype(int)).tolist()
         strict = True
     chunks = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]
