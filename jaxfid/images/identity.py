@@ -1,10 +1,9 @@
 """What a set of images is, short enough to compare with an earlier run's or another process's."""
 
 import concurrent.futures
-import functools
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from jaxfid.images.interface import ImageSource, digest_lines
 NUM_LOOKED_AT = 16
 _CHUNK = 256  # images per task, as handing one over costs as much as looking at an image
 
-_known: weakref.WeakKeyDictionary[ImageSource, dict[Any, Any]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[ImageSource, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 def identify_source(source: ImageSource, *, strict: bool = False) -> dict[str, Any]:
@@ -58,11 +57,11 @@ def identify_content(source: ImageSource, *, strict: bool = False) -> dict[str, 
     Raises:
       InputError: A file cannot be read.
     """
-    content = _remember(source, ("content", strict), lambda: _digest(source, strict))
+    content = _remember(source, f"content, strict {strict}", lambda: _digest(source, strict))
     return {"number of images": len(source), "content": content}
 
 
-def _remember(source: ImageSource, name: Any, compute: Any) -> Any:  # noqa: ANN401
+def _remember(source: ImageSource, name: str, compute: Callable[[], str]) -> str:
     """A pass asks several times, and a listing of many files on a shared disk takes seconds."""
     known = _known.setdefault(source, {})
     if name not in known:
@@ -71,42 +70,37 @@ def _remember(source: ImageSource, name: Any, compute: Any) -> Any:  # noqa: ANN
 
 
 def _digest(source: ImageSource, strict: bool) -> str:
-    lines = (
-        f"{key}\0{print_}" for key, print_ in zip(source.keys, _prints(source, strict), strict=True)
-    )
-    return digest_lines(lines)
+    found = _fingerprints(source, strict)
+    return digest_lines(f"{key}\0{found[index]}" for index, key in enumerate(source.keys))
 
 
-def _prints(source: ImageSource, strict: bool) -> list[str]:
-    """The fingerprint of each image, some at once: a disk far away takes its time for each."""
+def _fingerprints(source: ImageSource, strict: bool) -> list[str]:
+    """What each image is made of, some at once: a disk far away takes its time for each."""
     positions = range(len(source))
-    if len(source) and not strict and source.fingerprint(0) == "":
+    if not strict and len(source) and _fingerprint(source, 0, strict=False) == "":
         positions = np.unique(np.linspace(0, len(source) - 1, NUM_LOOKED_AT).astype(int)).tolist()
         strict = True
+
+    def look(chunk: Sequence[int]) -> list[str]:
+        return [_fingerprint(source, index, strict=strict) for index in chunk]
+
     chunks = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]
     with concurrent.futures.ThreadPoolExecutor(count_usable_cores(), "jaxfid-identify") as pool:
-        parts = pool.map(functools.partial(_prints_of, source, strict), chunks)
-        found = dict(zip(positions, itertools.chain.from_iterable(parts), strict=True))
-    return [found.get(index, "") for index in range(len(source))]
+        found = itertools.chain.from_iterable(pool.map(look, chunks))
+        known = dict(zip(positions, found, strict=True))
+    return [known.get(index, "") for index in range(len(source))]
 
 
-def _prints_of(source: ImageSource, strict: bool, positions: Sequence[int]) -> list[str]:
-    return [_print(source, strict, index) for index in positions]
-
-
-def _print(source: ImageSource, strict: bool, index: int) -> str:
+def _fingerprint(source: ImageSource, index: int, *, strict: bool) -> str:
     try:
         return source.fingerprint(index, whole=strict)
     except InputError:  # the pass itself deals with it, as the user has chosen
         return "unreadable"
 
 
-def _versions(source: ImageSource) -> list[str]:
-    return [_version(source, index) for index in range(len(source))]
-
-
-def _version(source: ImageSource, index: int) -> str:
-    try:
-        return source.version(index)
-    except InputError:
-        return "unreadable"
+def _versions(source: ImageSource) -> Iterator[str]:
+    for index in range(len(source)):
+        try:
+            yield source.version(index)
+        except InputError:
+            yield "unreadable"
