@@ -57,7 +57,8 @@ def run_joined(command: Callable[[argparse.Namespace], None], options: argparse.
         from jaxfid.distributed.group import process_group
 
         _join(options)
-        with process_group().one_evaluation():
+        # Again, as JAX before 0.8.2 has taken the signal for itself.
+        with sigterm_raises(), process_group().one_evaluation():
             command(options)
 
 

@@ -4,8 +4,10 @@ Three things have no public name in JAX: the runtime's client, whose key-value s
 in the same way; how a cluster is recognised; and whether the devices have started.
 """
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import jax
@@ -90,10 +92,7 @@ def start_runtime(
         call_roll(listening, seat.count, timeout_s=start_timeout_s)
     else:
         answer_roll(address, seat, timeout_s=start_timeout_s)
-    # With that service on, JAX takes SIGTERM as a notice to the program and does not end.
-    kept = jax.config.jax_enable_preemption_service  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_enable_preemption_service", False)
-    try:
+    with _no_preemption_service(), _as_input_error():
         jax.distributed.initialize(
             str(address),
             seat.count,
@@ -103,10 +102,28 @@ def start_runtime(
             heartbeat_timeout_seconds=math.ceil(2 * timeout_s),
             coordinator_bind_address=None if listening is None else str(listening),
         )
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"distributed: {error}") from error
+
+
+@contextlib.contextmanager
+def _no_preemption_service() -> Iterator[None]:
+    """With that service on, JAX takes SIGTERM as a notice to the program and does not end."""
+    kept = getattr(jax.config, "jax_enable_preemption_service", None)
+    if kept is None:  # before 0.8.2 it is always on
+        yield
+        return
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        yield
     finally:
         jax.config.update("jax_enable_preemption_service", kept)
+
+
+@contextlib.contextmanager
+def _as_input_error() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"distributed: {error}") from error
 
 
 def _require_unused_jax() -> None:
