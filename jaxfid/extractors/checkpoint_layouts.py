@@ -99,11 +99,11 @@ def find_layout(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Shape]) 
 
 
 def _timm_is_ignored(name: str) -> bool:
-    return name.startswith(("mask_token", "head."))
+    return name.startswith(("mask_token", "head.", "classifier.6."))
 
 
 TIMM = Layout(lambda name, shape: Source((name,), shape), _timm_is_ignored)
-"""timm's names, which DINOv2's release shares."""
+"""timm's names, which DINOv2's release shares; torchvision's for VGG16."""
 
 TIMM_SWIGLU = Layout(
     lambda name, shape: Source(

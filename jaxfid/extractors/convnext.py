@@ -35,6 +35,11 @@ class ConvNextConfig:
     widths: Sequence[int]
 
     @property
+    def multiple_px(self) -> int:
+        """What the side of an image is a multiple of."""
+        return _STEM_PX * 2 ** (len(self.widths) - 1)
+
+    @property
     def features(self) -> dict[str, int]:
         """Widths of the features by name."""
         return {str(self.widths[-1]): self.widths[-1]}

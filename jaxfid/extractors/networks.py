@@ -18,6 +18,7 @@ from jaxfid.extractors.interface import Extractor
 from jaxfid.extractors.layers import param_shapes
 from jaxfid.extractors.precision import Precision, get_precision
 from jaxfid.extractors.published import Published, load_network_weights
+from jaxfid.extractors.vgg import Vgg, VggConfig
 from jaxfid.extractors.vit import VisionTransformer, VitConfig
 from jaxfid.preprocessing.protocol import (
     CLIP,
@@ -33,6 +34,8 @@ from jaxfid.preprocessing.protocol import (
     fdr_protocol,
 )
 
+Module = VisionTransformer | ConvNext | Vgg
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -46,7 +49,7 @@ class Network:
     """
 
     name: str
-    config: VitConfig | ConvNextConfig
+    config: VitConfig | ConvNextConfig | VggConfig
     protocols: tuple[Protocol, ...]
     published: Published
 
@@ -180,6 +183,17 @@ NETWORKS: Mapping[str, Network] = {
             (fdr_protocol(224, IMAGENET),),
             _timm("convnextv2_base.fcmae_ft_in22k_in1k", "CC-BY-NC-4.0"),
         ),
+        # torch-fidelity gives its VGG16 the same input as its DINOv2.
+        Network(
+            "vgg16",
+            VggConfig(((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3), 4096),
+            (TORCH_FIDELITY_DINOV2,),
+            Published(
+                "vgg16-397923af.pth",
+                "https://download.pytorch.org/models/vgg16-397923af.pth",
+                "BSD-3-Clause",
+            ),
+        ),
     )
 }
 """The rows by name."""
@@ -221,27 +235,27 @@ def make_network(
     )
 
 
-def _describe_choices(module: VisionTransformer | ConvNext) -> dict[str, str]:
+def _describe_choices(module: Module) -> dict[str, str]:
     """What tools choose differently for the same weights."""
-    if isinstance(module, ConvNext):
+    if not isinstance(module, VisionTransformer):
         return {}
     return {"positions": module.config.positions, "activation": module.config.activation}
 
 
-def make_module(
-    network: Network, protocol: Protocol, precision: Precision
-) -> VisionTransformer | ConvNext:
+def make_module(network: Network, protocol: Protocol, precision: Precision) -> Module:
     """Returns the network without its weights, for one input rule."""
     config = network.config
     if isinstance(config, ConvNextConfig):
         return ConvNext(config, precision)
+    if isinstance(config, VggConfig):
+        return Vgg(config, precision)
     if protocol.name == FDR.name:  # FDr^6 is of timm's code, which has its own rule for positions
         config = dataclasses.replace(config, positions="timm")
     return VisionTransformer(config, precision)
 
 
 def _apply(
-    module: VisionTransformer | ConvNext, params: Mapping[str, Any], images: Float[Array, "n s s 3"]
+    module: Module, params: Mapping[str, Any], images: Float[Array, "n s s 3"]
 ) -> dict[str, Float[Array, "n _"]]:
     features: Any = module.apply(
         {"params": params}, images
@@ -256,11 +270,10 @@ def _choose_protocol(network: Network, protocol: Protocol | None) -> Protocol:
     own = {p.name: p for p in network.protocols}
     if protocol.name == FDR.name and FDR.name in own:
         protocol = dataclasses.replace(own[FDR.name], crops=protocol.crops)
-    config = network.config
-    multiple = 32 if isinstance(config, ConvNextConfig) else config.patch_px
-    if protocol.input_px % multiple:
+    if protocol.input_px % network.config.multiple_px:
         raise InputError(
-            f"protocol: {network.name} takes images whose side is a multiple of {multiple} pixels, found "
+            f"protocol: {network.name} takes images whose side is a multiple of "
+            f"{network.config.multiple_px} pixels, found "
             f"{protocol.input_px} of {protocol.name}; its own are {', '.join(own)}"
         )
     return protocol

@@ -58,6 +58,11 @@ class VitConfig:
     projection: int | None = None
 
     @property
+    def multiple_px(self) -> int:
+        """What the side of an image is a multiple of."""
+        return self.patch_px
+
+    @property
     def features(self) -> dict[str, int]:
         """Widths of the features by name, the default one first."""
         widths = (self.width,) if self.projection is None else (self.projection, self.width)

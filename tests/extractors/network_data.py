@@ -42,10 +42,13 @@ FULL = {
     "mae_vitl16": ("fdr", 224, 224),
     "siglip2_so400m_256": ("fdr", 224, 224),
     "convnextv2_base": ("fdr", 224, 224),
+    "vgg16": ("torch_fidelity_dinov2", 224, 224),
 }
 
 CONVNEXT = dict(depths=(1, 1, 3, 1), widths=(12, 20, 28, 36))
 CONVNEXT_PX = 64
+VGG = dict(widths=((4, 6), (8,), (8,), (10,), (12,)), hidden=20)
+VGG_PX = 224
 
 
 def make_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

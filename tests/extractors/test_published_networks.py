@@ -13,7 +13,6 @@ import safetensors.numpy
 
 from jaxfid.errors import InputError, WeightsUnavailableError
 from jaxfid.extractors import networks, published
-from jaxfid.extractors.convnext import ConvNextConfig
 from jaxfid.extractors.layers import param_shapes
 from jaxfid.extractors.networks import NETWORKS, Network, make_module, make_network
 from jaxfid.extractors.precision import get_precision
@@ -39,6 +38,7 @@ NUM_PARAMS = {
     "mae_vitl16": 303_301_632,
     "siglip2_so400m_256": 427_888_064,
     "convnextv2_base": 87_690_752,
+    "vgg16": 138_357_544 - 1000 * 4097,  # torchvision's, without the classes
 }
 WIDTHS = {
     "dinov2_vits14": {"384": 384},
@@ -52,6 +52,7 @@ WIDTHS = {
     "mae_vitl16": {"1024": 1024},
     "siglip2_so400m_256": {"1152": 1152},
     "convnextv2_base": {"1024": 1024},
+    "vgg16": {"fc2_relu": 4096, "fc2": 4096},
 }
 TINY = Network(
     "tiny",
@@ -83,7 +84,7 @@ def count_params(network):
 def test_a_network_has_its_published_number_of_parameters(name):
     network = NETWORKS[name]
     config = network.config
-    if isinstance(config, ConvNextConfig):
+    if not isinstance(config, VitConfig):
         count = count_params(network)
     else:  # blocks are alike: one and two of them tell the rest, and are faster to trace than 40
         one, two = (
@@ -97,10 +98,8 @@ def test_a_network_has_its_published_number_of_parameters(name):
 def test_a_network_takes_its_input_rules_and_has_its_features(name):
     network = NETWORKS[name]
     assert dict(network.features) == WIDTHS[name]
-    config = network.config
-    multiple = 32 if isinstance(config, ConvNextConfig) else config.patch_px
     for rule in network.protocols:
-        assert rule.input_px % multiple == 0
+        assert rule.input_px % network.config.multiple_px == 0
 
 
 def test_what_fdr_gives_each_network():
