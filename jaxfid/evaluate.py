@@ -134,7 +134,7 @@ def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageS
     settings = Settings(**choices)
     if len(settings.features.extractors) > 1:
         raise InputError("extractor: expected one network for one file, found several")
-    image_set = open_image_set(images, limit=settings.features.limit, seed=settings.features.seed)
+    image_set = open_image_set(images, **settings.features.opening())
     return Evaluation(settings, [image_set]), image_set
 
 
@@ -165,10 +165,8 @@ def compute_metrics(
     choices = Settings(**settings)
     if isinstance(generated, str):
         raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
-    limit, seed = choices.features.limit, choices.features.seed
-    against, *sets = [
-        open_image_set(images, limit=limit, seed=seed) for images in (reference, *generated)
-    ]
+    opening = choices.features.opening()
+    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
     require_agreement(choices, [against, *sets])
     if per_class:
         result = score_per_class(against, sets, choices)

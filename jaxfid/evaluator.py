@@ -104,8 +104,7 @@ class Evaluator:
         value_range = check_value_range(value_range)
         opened = None
         if reference is not None:
-            limit, seed = choices.features.limit, choices.features.seed
-            opened = open_image_set(reference, limit=limit, seed=seed)
+            opened = open_image_set(reference, **choices.features.opening())
         evaluation = Evaluation(choices, [] if opened is None else [opened])
         _check_metrics(evaluation)
         (network,) = evaluation.extractors.values()

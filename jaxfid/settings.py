@@ -10,6 +10,7 @@ from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.precision import get_precision
 from jaxfid.metrics.registry import metric_options, split_names
+from jaxfid.preprocessing.crop import parse_crop
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
 
 DIMS = (64, 192, 768, 2048)
@@ -26,6 +27,8 @@ class SettingsDict(TypedDict, total=False):
     extractor: str | Extractor | Sequence[str | Extractor] | None
     weights: Weights | Mapping[str, Weights]
     precision: str
+    crop: str | None
+    image_key: str | None
     limit: int | None
     seed: int
     on_error: Literal["fail", "skip"]
@@ -49,6 +52,14 @@ class SettingsDict(TypedDict, total=False):
     progress: bool
 
 
+class OpeningDict(TypedDict):
+    """Keyword arguments of `open_image_set`."""
+
+    limit: int | None
+    seed: int
+    image_key: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureSettings:
     """What the features of a set depend on.
@@ -60,6 +71,10 @@ class FeatureSettings:
       weights: "auto" (the user's cache, else a download), "untrained" (seeded noise, for dry runs) or a file;
         of every network, or of each by its name.
       precision: `float32`, `tensorfloat32` or `bfloat16`.
+      crop: Cut every image before its input rule: `adm:SIZE` as ADM's references were made, or `center` for
+        the largest square. None cuts nothing.
+      image_key: Which image of a sample is meant, where a set has several of each: the ending of its name
+        after the first dot, such as `left.png`.
       limit: Score a random subset of so many images; None for all.
       seed: Of that subset.
       on_error: Whether a file that cannot be read ends the evaluation or is left out and listed.
@@ -70,9 +85,15 @@ class FeatureSettings:
     dims: int = 2048
     weights: Weights | Mapping[str, Weights] = "auto"
     precision: str = "float32"
+    crop: str | None = None
+    image_key: str | None = None
     limit: int | None = None
     seed: int = 0
     on_error: Literal["fail", "skip"] = "fail"
+
+    def opening(self) -> OpeningDict:
+        """Returns what an image set is opened with."""
+        return {"limit": self.limit, "seed": self.seed, "image_key": self.image_key}
 
     def weights_of(self, name: str) -> Weights:
         """Returns the weights that a network is loaded with."""
@@ -193,6 +214,8 @@ def _check(given: Mapping[str, Any]) -> None:
         expected = ", ".join(map(str, DIMS))
         raise InputError(f"dims: expected one of {expected}, found {given['dims']!r}")
     get_precision(given.get("precision", "float32"))
+    if given.get("crop") is not None:
+        parse_crop(given["crop"])
 
 
 def _resolve(given: Mapping[str, Any]) -> dict[str, Any]:

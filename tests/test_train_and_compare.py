@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxfid.checkpoints.compare import compare_checkpoints
-from jaxfid.demo import draw_pictures
+from jaxfid.cli.demo import draw_pictures
 from jaxfid.images.sources import open_source
 from jaxfid.report.page import make_page
 from jaxfid.report.run_folder import RunFolder

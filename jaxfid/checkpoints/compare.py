@@ -131,10 +131,10 @@ def compare_samples(
     """
     choices = _choose(out, settings)
     found = find_sets(samples, step_pattern)
-    limit, seed = choices.features.limit, choices.features.seed
-    opened = {c.name: open_image_set(c.path, limit=limit, seed=seed) for c in found}
+    opening = choices.features.opening()
+    opened = {c.name: open_image_set(c.path, **opening) for c in found}
     largest = max((len(s.source) for s in opened.values() if s.source is not None), default=1)
-    drawn = {"limit": limit, "seed": seed}
+    drawn: dict[str, object] = {**opening}
     with RunFolder.hold(out) as folder:
         series = Series(
             reference, choices, folder, lambda c: opened[c.name], drawn, largest=largest

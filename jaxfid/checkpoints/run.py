@@ -61,9 +61,7 @@ class Series:
         """
         if process_group().count > 1:  # each would write the same folder
             raise InputError("distributed: compare runs as one process, on all of its devices")
-        opened = open_image_set(
-            reference, limit=settings.features.limit, seed=settings.features.seed
-        )
+        opened = open_image_set(reference, **settings.features.opening())
         self._opened, self._open = opened, open_set
         self._resume = settings.runtime.resume
         self._under_way: set[str] = set()

@@ -2,10 +2,9 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxfid.cli.options import check_writable, start_jax
+from jaxfid.cli.options import check_output, start_jax
 from jaxfid.cli.output import print_line, say
 from jaxfid.errors import InputError
 from jaxfid.storage.files import write_file
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
       InputError: A file is missing, corrupt or holds no features; or their widths differ.
     """
     if options.json and options.json != "-":
-        check_writable(Path(options.json))
+        check_output(options.json)
     start_jax()
     from jaxfid.stats.features import load_features
 

@@ -1,12 +1,11 @@
 """The command `features`."""
 
 import argparse
-from pathlib import Path
 
 from jaxfid.cli.options import (
     add_extractor,
     add_settings,
-    check_writable,
+    check_output,
     chosen_settings,
     start_jax,
 )
@@ -17,7 +16,7 @@ from jaxfid.cli.processes import is_first
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `features`."""
     parser.add_argument("images", help="images")
-    parser.add_argument("-o", "--output", required=True, metavar="FEATURES.npz", type=Path)
+    parser.add_argument("-o", "--output", required=True, metavar="FEATURES.npz")
     add_settings(parser)
     add_extractor(parser)
 
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     if is_first(options):
-        check_writable(options.output)
+        check_output(options.output)
     start_jax(options.compile_cache)
     from jaxfid.evaluate import extract_features_of
     from jaxfid.stats.features import save_features

@@ -1,7 +1,6 @@
 """Options that several commands share, and what they stand for."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from jaxfid.errors import InputError
 from jaxfid.extractors.precision import PRECISIONS
 from jaxfid.images.cores import count_usable_cores
 from jaxfid.preprocessing.protocol import DEFAULT_PROTOCOL, PROTOCOLS
+from jaxfid.storage.files import check_writable
+from jaxfid.storage.paths import as_path, is_remote
 
 DEFAULT_RESUME_EVERY_S = 30.0
 
@@ -41,6 +42,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "device", "host"),
         help="where sums of features are kept (auto: the host where devices have no float64)",
     )
+    add("--crop", metavar="adm:SIZE|center", help="cut every image before its input rule")
+    add("--image-key", metavar="ENDING", help="which image of a sample, such as left.png")
     add("--limit", type=int, metavar="N", help="score a random subset of N images")
     add("--seed", type=int, metavar="S", help="of that subset (default 0)")
     add("--on-error", choices=("fail", "skip"), help="unreadable files (default fail)")
@@ -145,7 +148,14 @@ def start_jax(compile_cache: str | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def check_writable(path: Path) -> None:
-    """Finds out before the work, not after it, that the result has nowhere to go."""
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+def check_output(path: str) -> None:
+    """Finds out before the work, not after it, that the result has nowhere to go.
+
+    Raises:
+      InputError: There is no such folder, or it cannot be written.
+    """
+    target = as_path(path)
+    # A folder that is not there is a slip of the pen more often than a wish. Buckets have none.
+    if not is_remote(path) and (target.is_dir() or not target.parent.is_dir()):
         raise InputError(f"{path}: expected a file in a folder that exists and can be written")
+    check_writable(target)

@@ -1,9 +1,9 @@
 """What is printed: a line that cannot be printed never costs a result."""
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TextIO
 
 
 def print_line(text: str) -> None:
@@ -22,7 +22,7 @@ def say_skipped(skipped: Iterable[Mapping[str, str]]) -> None:
         say(f"jaxfid: skipped {one['key']}: {one['reason']}")
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: io.TextIOBase, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

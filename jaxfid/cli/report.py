@@ -1,9 +1,8 @@
 """The command `report`: from the folder of a comparison to a page."""
 
 import argparse
-from pathlib import Path
 
-from jaxfid.cli.options import check_writable
+from jaxfid.cli.options import check_output
 from jaxfid.cli.output import print_line
 from jaxfid.storage.files import write_file
 
@@ -11,7 +10,7 @@ from jaxfid.storage.files import write_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `report`."""
     parser.add_argument("folder", metavar="RUN", help="the folder that compare wrote to")
-    parser.add_argument("-o", "--output", required=True, metavar="report.html", type=Path)
+    parser.add_argument("-o", "--output", required=True, metavar="report.html")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -20,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
       InputError: The folder holds no comparison, or the page cannot be written.
     """
-    check_writable(options.output)
+    check_output(options.output)
     from jaxfid.report.page import make_page
     from jaxfid.report.run_folder import RunFolder
 

@@ -1,13 +1,12 @@
 """The command `score`."""
 
 import argparse
-from pathlib import Path
 
 from jaxfid.cli.options import (
     add_extractor,
     add_metrics,
     add_settings,
-    check_writable,
+    check_output,
     chosen_settings,
     start_jax,
 )
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     """
     first = is_first(options)
     if first and options.json and options.json != "-":
-        check_writable(Path(options.json))
+        check_output(options.json)
     start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
 

@@ -1,12 +1,11 @@
 """The command `stats`."""
 
 import argparse
-from pathlib import Path
 
 from jaxfid.cli.options import (
     add_extractor,
     add_settings,
-    check_writable,
+    check_output,
     chosen_settings,
     start_jax,
 )
@@ -17,7 +16,7 @@ from jaxfid.cli.processes import is_first
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `stats`."""
     parser.add_argument("images", help="images")
-    parser.add_argument("-o", "--output", required=True, metavar="STATS.npz", type=Path)
+    parser.add_argument("-o", "--output", required=True, metavar="STATS.npz")
     parser.add_argument(
         "--metrics", choices=("fid", "fid,sfid"), help="what they are to serve (default fid)"
     )
@@ -33,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     if is_first(options):
-        check_writable(options.output)
+        check_output(options.output)
     start_jax(options.compile_cache)
     from jaxfid.evaluate import extract_stats
     from jaxfid.stats.files import save_stats

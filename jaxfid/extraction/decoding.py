@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches, Skipped
+from jaxfid.images.checks import warn_of_range
 from jaxfid.images.interface import ImageSource
 from jaxfid.preprocessing.crop import crop_image
 from jaxfid.preprocessing.protocol import Protocol
@@ -40,6 +41,7 @@ class JointBatches:
 
     Attributes:
       skipped: Images that the last iteration left out so far.
+      remarks: What the values of its first images give reason to say.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class JointBatches:
             for preparation, protocol in rules.items()
         }
         self._first = next(iter(self._batches.values()))
+        self.remarks: list[str] = []
 
     @property
     def skipped(self) -> list[Skipped]:
@@ -68,10 +71,20 @@ class JointBatches:
         return len(self._first)
 
     def __iter__(self) -> Iterator[JointBatch]:
-        for batches in zip(*self._batches.values(), strict=True):
+        for number, batches in enumerate(zip(*self._batches.values(), strict=True)):
+            if number == 0:
+                self.remarks = warn_of_range(_images_of(batches[0]))
             fields = {f.name: getattr(batches[0], f.name) for f in dataclasses.fields(Batch)}
             prepared = dict(zip(self._batches, batches, strict=True))
             yield JointBatch(**fields, prepared=prepared)
+
+
+def _images_of(batch: Batch) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Gives the images of a batch without their canvases, as long as none of it was reduced."""
+    if batch.images.dtype == np.uint8:
+        for row in np.flatnonzero(batch.mask):
+            height, width = batch.sizes[row]
+            yield batch.images[row, :height, :width]
 
 
 def prepare_image(

@@ -185,6 +185,7 @@ def _see(
         {one.name: one.finish(source) for one in kept},
         [dataclasses.asdict(s) for s in gather_skipped(group, snapshots.skipped, source)],
         source,
+        batches.remarks,
     )
 
 

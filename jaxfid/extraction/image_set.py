@@ -2,9 +2,7 @@
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,8 @@ from jaxfid.images.interface import ImageSource
 from jaxfid.images.sources import open_source
 from jaxfid.stats.features import Features, is_features_file, load_features
 from jaxfid.stats.files import Stats, is_stats_file, load_stats
+from jaxfid.storage.npy import open_npz
+from jaxfid.storage.paths import as_path
 
 Images = str | os.PathLike[str] | np.ndarray | Sequence[Any] | ImageSource | Stats | Features
 """Anything that can be scored: a path to images, statistics or features, an array, a sequence, a source."""
@@ -160,14 +160,15 @@ class ExtractedSet:
       name: The set, as the user named it.
       by_extractor: The features by the names of the extractors.
       skipped: Files that could not be read, and why.
-      keys: Keys of the source's images, those left out among them; None without a source.
-      labels: Class of each image that was scored; None where there are no classes.
+      source: Its images; None where there are none.
+      remarks: What the values of its first images give reason to say.
     """
 
     name: str
     by_extractor: Mapping[str, ExtractedFeatures]
     skipped: Sequence[Mapping[str, str]] = ()
     source: ImageSource | None = None
+    remarks: Sequence[str] = ()
 
     @property
     def count(self) -> int | None:
@@ -202,7 +203,7 @@ def features_as_extracted(features: Features, feature: str) -> ExtractedFeatures
 
 
 def open_image_set(
-    images: Images, *, limit: int | None = None, seed: int = 0, name: str | None = None
+    images: Images, *, limit: int | None = None, seed: int = 0, image_key: str | None = None
 ) -> ImageSet:
     """Returns the set before its images are decoded: its source, its statistics or its features.
 
@@ -210,29 +211,32 @@ def open_image_set(
       images: What to open.
       limit: Take a random subset of so many images; None takes all.
       seed: Seeds that subset.
-      name: What messages call it; None takes what the user wrote.
+      image_key: Which image of a sample is meant, as `open_source` takes it.
 
     Raises:
       InputError: The file or argument is not what it should be.
     """
     if isinstance(images, Stats):
-        return ImageSet(name or "statistics", stats=images)
+        return ImageSet("statistics", stats=images)
     if isinstance(images, Features):
-        return ImageSet(name or "features", features=images)
+        return ImageSet("features", features=images)
     path = images if isinstance(images, str | os.PathLike) else None
     if path is not None and is_features_file(path):
-        return ImageSet(name or str(path), features=load_features(path))
+        return ImageSet(str(path), features=load_features(path))
     if path is None or not is_stats_file(path):
-        source = open_source(images)
-        return ImageSet(name or source.name, _select(source, limit, seed))
+        source = open_source(images, image_key=image_key)
+        return ImageSet(source.name, _select(source, limit, seed))
     stats = load_stats(path)
-    source = _select(open_source(path), limit, seed) if _has_images_too(Path(path)) else None
-    return ImageSet(name or str(path), source, stats)
+    source = _select(open_source(path), limit, seed) if _has_images_too(path) else None
+    return ImageSet(str(path), source, stats)
 
 
-def _has_images_too(path: Path) -> bool:
+def _has_images_too(path: str | os.PathLike[str]) -> bool:
     """Whether a statistics file carries its images as well, as ADM's reference files do."""
-    return path.suffix == ".npz" and "arr_0.npy" in zipfile.ZipFile(path).namelist()
+    if as_path(path).suffix != ".npz":
+        return False
+    with open_npz(path) as file:
+        return "arr_0" in file.names
 
 
 def _select(source: ImageSource, limit: int | None, seed: int) -> ImageSource:

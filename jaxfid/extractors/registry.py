@@ -32,12 +32,14 @@ class LoadOptions:
       weights: "auto", "untrained" or a path.
       precision: Name of how products are taken.
       protocol: The input rule; None for the network's own.
+      crop: Cut every image before the rule; None cuts nothing.
       features: Names of the features that are needed, the default one first; empty for all.
     """
 
     weights: Weights = "auto"
     precision: str = "float32"
     protocol: Protocol | None = None
+    crop: str | None = None
     features: Sequence[str] = ()
 
 
@@ -133,6 +135,7 @@ class ChosenExtractor:
         self._options = options
         self._spec: ExtractorSpec | None = None
         self._network: Extractor | None = None
+        self._is_cropped = False
         if isinstance(extractor, str) and extractor in EXTRACTORS:
             self._spec = EXTRACTORS[extractor]
             _check_known(self._spec, options)
@@ -165,6 +168,10 @@ class ChosenExtractor:
             assert self._spec is not None  # one of the two was set at the start
             wanted = (self.chosen, *(f for f in features if f != self.chosen))
             self._network = self._spec.load(dataclasses.replace(self._options, features=wanted))
+        if self._options.crop is not None and not self._is_cropped:
+            protocol = self._network.protocol.with_crop(self._options.crop)
+            self._network = dataclasses.replace(self._network, protocol=protocol)
+            self._is_cropped = True
         return self._network
 
 

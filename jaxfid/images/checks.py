@@ -1,38 +1,26 @@
 """Whether the values of a set's images are those of pictures."""
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
 
-from jaxfid.errors import InputError
-from jaxfid.images.interface import ImageSource
-
 NUM_LOOKED_AT = 16
 
 
-def warn_of_range(source: ImageSource) -> list[str]:
-    """Returns a warning where all values of a set's first images lie in a range that no picture has.
+def warn_of_range(images: Iterable[np.ndarray]) -> list[str]:
+    """Returns a warning where all values of some images lie in a range that no picture has.
 
     The values of pictures fill 0..255. Where samples were brought from another range by the wrong formula,
-    sixteen of them together do not: that is seen here, and cannot be seen in a score. Images that cannot
-    be read are passed over.
+    sixteen of them together do not: that is seen here, and cannot be seen in a score.
 
     Args:
-      source: The set; its first 16 images are decoded once more, of a set that is drawn its first chunks
-        are drawn ahead of the pass.
+      images: The first images of a set, uint8; `NUM_LOOKED_AT` of them are looked at.
     """
     seen = np.zeros(256, bool)
-    for image in _read_first(source):
+    for image in itertools.islice(images, NUM_LOOKED_AT):
         seen[np.unique(image)] = True
-    return [f"{source.name}: {found}" for found in _describe(np.flatnonzero(seen).tolist())]
-
-
-def _read_first(source: ImageSource) -> Iterable[np.ndarray]:
-    for index in range(min(NUM_LOOKED_AT, len(source))):
-        try:
-            yield source.read(index)
-        except InputError:  # the pass itself deals with it, as the user has chosen
-            continue
+    return _describe(np.flatnonzero(seen).tolist())
 
 
 def _describe(values: list[int]) -> list[str]:

@@ -20,7 +20,13 @@ from jaxfid.metrics.registry import MetricSpec, choose_specs
 from jaxfid.provenance import describe_environment
 from jaxfid.result import MetricValue, Result, SetResult
 from jaxfid.scoring.agreement import require_agreement
-from jaxfid.scoring.remarks import Origin, check_pair, warn_of_sizes, warn_of_weights
+from jaxfid.scoring.remarks import (
+    Origin,
+    check_pair,
+    warn_of_sizes,
+    warn_of_source,
+    warn_of_weights,
+)
 from jaxfid.settings import Settings
 
 NEIGHBOUR_METRICS = frozenset({"precision", "recall", "density", "coverage"})
@@ -75,7 +81,7 @@ class Evaluation:
     def _choose(self, extractor: Any) -> ChosenExtractor:  # noqa: ANN401
         f = self.settings.features
         name = extractor if isinstance(extractor, str) else extractor.name
-        options = LoadOptions(f.weights_of(name), f.precision, f.protocol)
+        options = LoadOptions(f.weights_of(name), f.precision, f.protocol, f.crop)
         chosen = ChosenExtractor(extractor, options, dims=f.dims)
         if f.dims not in (2048, chosen.widths[chosen.chosen]):
             raise InputError(f"dims: the extractor {chosen.name} brings its own; leave it out")
@@ -292,7 +298,9 @@ class Evaluation:
                 frechet=any(spec.moments for spec in self.specs[name]),
                 neighbours=bool(asked & NEIGHBOUR_METRICS),
             )
-        return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *sizes]))
+        remarks = [r for side in both for r in warn_of_source(side.name, side.source)]
+        remarks += [f"{side.name}: {remark}" for side in both for remark in side.remarks]
+        return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
 
     def result(self, reference: ExtractedSet, results: Sequence[SetResult]) -> Result:
         """Returns the sets' scores with all that they depend on, and how the sets compare."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION
+from jaxfid.images.interface import ImageSource, name_some
 from jaxfid.provenance import diff_features
 
 FEW_IMAGES = 10_000
@@ -99,6 +100,22 @@ def _warn_of_few(name: str, count: int, width: int) -> str | None:
             f"models differ: compare it only with values of {count} images"
         )
     return None
+
+
+def warn_of_source(name: str, source: ImageSource | None) -> list[str]:
+    """Returns what a reader has to know about the files of a set.
+
+    Args:
+      name: The set, as the user named it.
+      source: Its images; None where there are none.
+    """
+    if source is None:
+        return []
+    remarks = [f"{name}: {remark}" for remark in source.remarks]
+    if source.others:
+        shown = name_some(list(source.others))
+        remarks.append(f"{name}: {len(source.others)} other files not scored: {shown}")
+    return remarks
 
 
 def warn_of_weights(provenances: Sequence[Mapping[str, Any] | None]) -> list[str]:

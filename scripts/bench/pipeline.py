@@ -16,7 +16,6 @@ from jaxfid.extractors.weights import load_weights
 from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches
 from jaxfid.images.interface import ImageSource
 from jaxfid.preprocessing.protocol import get_protocol
-from jaxfid.extraction.decoding import prepare_image
 from jaxfid.stats.moments import Moments
 
 

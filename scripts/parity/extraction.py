@@ -17,7 +17,6 @@ from jaxfid.extractors.inception.extractor import make_inception_extractor
 from jaxfid.extractors.weights import load_weights
 from jaxfid.images.batches import CANVAS_SIDES_PX, Batches
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
-from jaxfid.extraction.decoding import prepare_image
 
 FEATURES = ("64", "192", "768", "2048")
 ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 16, 128

@@ -9,7 +9,7 @@ from PIL import Image
 from jaxfid.result import Result
 from tests.commands import offline, run_jaxfid
 
-UNTRAINED = ("--weights", "untrained", "--dims", "64", "--blocks", "4")
+UNTRAINED = ("--weights", "untrained", "--dims", "64")
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def make_sample(path):
 """
 OPTIONS = (
     "--sampler", "drawing_module:make_sample", "--value-range=-1..1", "--chunk-size", "16",
-    "--weights", "untrained", "--dims", "64", "--batch-size", "16", "--blocks", "4",
+    "--weights", "untrained", "--dims", "64", "--batch-size", "16",
 )  # fmt: skip
 
 

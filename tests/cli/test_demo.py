@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxfid import demo
+from jaxfid.cli import demo
 from jaxfid.errors import JaxfidError
 from tests.commands import offline, run_jaxfid
 
