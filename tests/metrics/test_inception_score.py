@@ -68,12 +68,11 @@ def test_number_of_splits_acts():
     assert inception_score(LOGITS, num_splits=5).num_splits == 5
 
 
-@pytest.mark.parametrize("num_splits", [1, 10])
-def test_standard_error_is_the_spread_over_independent_samples(num_splits):
+def test_standard_error_is_the_spread_over_independent_samples():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(4, 12))
     samples = (rng.normal(size=(200, 4)) @ mixing for _ in range(200))
-    found = [inception_score(sample, num_splits=num_splits) for sample in samples]
+    found = [inception_score(sample, num_splits=4) for sample in samples]
     spread = np.std([x.value for x in found], ddof=1)
     # 200 samples give the spread to 5 %; the rest is what is not linear.
     assert np.mean([x.stderr for x in found]) == pytest.approx(spread, rel=0.17)
