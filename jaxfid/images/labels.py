@@ -114,6 +114,7 @@ def _labels_of_samples(files: Files) -> list[str] | None:
         members = [split_name(key).key + ending for key in files.keys]
         if not all(member in files.names for member in members):
             continue
+        # All or none: classes of some of the images are no classes of the set.
         labels = [parse(files.read(member), files.locate(member)) for member in members]
         if None not in labels:
             return [label for label in labels if label is not None]
@@ -121,6 +122,7 @@ def _labels_of_samples(files: Files) -> list[str] | None:
 
 
 def _parse_cls(data: bytes, name: str) -> str | None:
+    # WebDataset writes a number; a name is as good.
     label = data[:1000].decode("utf-8", "replace").strip()
     if not label or "\ufffd" in label:
         raise InputError(f"{name}: expected the number or name of a class, found {data[:20]!r}")
