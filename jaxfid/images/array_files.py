@@ -116,10 +116,12 @@ def _open_array(path: epath.Path, member: ZipMember | None) -> tuple[Reader, int
         return file, 0, file.num_bytes
     offset = member.data_offset(file)
     if not member.deflated:
+        # The array is read at offsets, and never through the archive's own reader, which would compare these.
         if member.packed_bytes != member.num_bytes:
             raise InputError(f"{path}: corrupt, a stored array of two sizes")
         return file, offset, member.num_bytes
     sizes = {"packed_bytes": member.packed_bytes, "num_bytes": member.num_bytes}
+    # Images are read in order by several threads: the reader holds the few blocks between them.
     return InflatingReader(file, offset=offset, crc=member.crc, **sizes), 0, member.num_bytes
 
 

@@ -56,7 +56,7 @@ class SequenceSource(ImageSource):
         self._images = images
         if not self.keys:
             raise InputError(f"{name}: expected images, found an empty sequence")
-        self.read(0)
+        self.read(0)  # a wrong kind of item is an error here, before any work began
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the item at a position as an image."""

@@ -67,7 +67,7 @@ class DrawnSource(ImageSource):
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image at a position, after the wait for its chunk; raises what `draw` raises."""
         number, row = divmod(range(len(self.keys))[index], self._chunk_size)
-        with self._lock:
+        with self._lock:  # not held while waiting: other threads read other chunks
             chunk = self._start(number)
             for following in range(number + 1, min(number + 1 + self._ahead, self._num_chunks)):
                 self._start(following)

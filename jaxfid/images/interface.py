@@ -143,6 +143,8 @@ def sample_content(
       num_bytes: Size of the content.
       whole: Whether to read all of it, however large.
     """
+    # Any change of a compressed image changes nearly all bytes behind it, so that few are enough; a raw one
+    # is told from another by pieces as long as a row of pixels, spread over its height.
     digest = hashlib.sha256()
     if num_bytes <= WHOLE_BYTES:
         digest.update(read_at(0, num_bytes))

@@ -34,6 +34,7 @@ class JoinedSource(ImageSource):
         """The labels of all sources, or None where one has none."""
         labels = [source.labels for source in self._sources]
         found = [of for of in labels if of is not None]
+        # Classes of a part of the images would be taken for those of all.
         return list(itertools.chain.from_iterable(found)) if len(found) == len(labels) else None
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -39,12 +39,14 @@ class Files(NamedTuple):
       names: All files.
       read: From a file's name to its bytes.
       inner: From a key to the path that folders are taken of.
+      locate: From a file's name to what an error calls it.
     """
 
     keys: Sequence[str]
     names: Collection[str]
     read: Callable[[str], bytes]
     inner: Callable[[str], str]
+    locate: Callable[[str], str]
 
 
 def find_labels(files: Files, *, are_samples: bool) -> list[str] | None:
@@ -66,9 +68,10 @@ def find_labels(files: Files, *, are_samples: bool) -> list[str] | None:
       InputError: A file of labels is not what it should be.
     """
     if DATASET_JSON in files.names:
-        content = _parse_json(files.read(DATASET_JSON), DATASET_JSON)
+        name = files.locate(DATASET_JSON)
+        content = _parse_json(files.read(DATASET_JSON), name)
         if isinstance(content, Mapping) and "labels" in content:
-            return _labels_of_dataset(content["labels"], files.keys)
+            return _labels_of_dataset(content["labels"], files.keys, name)
     labels = _labels_of_samples(files) if are_samples else None
     return labels or folder_labels([files.inner(key) for key in files.keys])
 
@@ -80,17 +83,17 @@ def folder_labels(names: Sequence[str]) -> list[str] | None:
     return labels if any(kept) else None
 
 
-def _labels_of_dataset(pairs: Any, keys: Sequence[str]) -> list[str] | None:  # noqa: ANN401
+def _labels_of_dataset(pairs: Any, keys: Sequence[str], name: str) -> list[str] | None:  # noqa: ANN401
     if pairs is None:
         return None
     try:
-        labels = {name: _class_name(label) for name, label in pairs}
+        labels = {key: _class_name(label) for key, label in pairs}
     except (TypeError, ValueError) as error:
         expected = "expected labels to be pairs of a file's name and its class"
-        raise InputError(f"{DATASET_JSON}: {expected}, found {error}") from error
+        raise InputError(f"{name}: {expected}, found {error}") from error
     if missing := [key for key in keys if key not in labels]:
         raise InputError(
-            f"{DATASET_JSON}: expected a label of every image, found none of {name_some(missing)}"
+            f"{name}: expected a label of every image, found none of {name_some(missing)}"
         )
     return [labels[key] for key in keys]
 
@@ -111,13 +114,15 @@ def _labels_of_samples(files: Files) -> list[str] | None:
         members = [split_name(key).key + ending for key in files.keys]
         if not all(member in files.names for member in members):
             continue
-        labels = [parse(files.read(member), member) for member in members]
+        # All or none: classes of some of the images are no classes of the set.
+        labels = [parse(files.read(member), files.locate(member)) for member in members]
         if None not in labels:
             return [label for label in labels if label is not None]
     return None
 
 
 def _parse_cls(data: bytes, name: str) -> str | None:
+    # WebDataset writes a number; a name is as good.
     label = data[:1000].decode("utf-8", "replace").strip()
     if not label or "\ufffd" in label:
         raise InputError(f"{name}: expected the number or name of a class, found {data[:20]!r}")

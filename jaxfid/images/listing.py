@@ -88,7 +88,7 @@ class ListedSource(ImageSource):
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
         """Classes by what lies beside the images, else their folders; looked at late: files are read."""
-        files = Files(self.keys, self._names, self.read_content, self.inner_name)
+        files = Files(self.keys, self._names, self.read_content, self.inner_name, self.locate)
         return find_labels(files, are_samples=self._are_samples)
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -112,7 +112,8 @@ def _open_path(name: str, image_key: str | None) -> ImageSource:
         return TarSource({path.name: path}, name=name, image_key=image_key)
     if suffix in _ARRAY_FILES:
         return ArrayFileSource(path, name=name)
-    remedy = "; give one image in a list" if has_image_extension(name) else ""
+    # A single image is no set, but a list that holds one says that it is meant.
+    remedy = "; give its path in a list" if has_image_extension(name) else ""
     raise InputError(f"{name}: expected {_KINDS}, found a file of another kind{remedy}")
 
 
@@ -142,6 +143,7 @@ def _open_paths(given: Sequence[str], image_key: str | None) -> ImageSource:
     paths = {as_path(path).as_posix(): as_path(path) for path in given}
     if len(paths) < len(given):
         raise InputError("images: expected every file once, found one twice")
+    # One kind: an archive and the images that were unpacked from it must not be added up.
     kinds = {_kind(key) for key in paths}
     if len(kinds) > 1 or None in kinds or not all(path.is_file() for path in paths.values()):
         wrong = [key for key, path in paths.items() if _kind(key) is None or not path.is_file()]

@@ -48,6 +48,7 @@ class SpooledSource(ImageSource):
         self._lock = threading.Lock()
         for image in _single_images(images, name):
             pixels = image.tobytes()
+            # The checksum is made while the pixels are at hand: an identity reads nothing again.
             self._places.append(_Place(self._file.tell(), image.shape, zlib.crc32(pixels)))
             with writing(tempfile.gettempdir()):  # a full disk
                 self._file.write(pixels)

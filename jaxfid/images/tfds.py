@@ -15,10 +15,11 @@ from jaxtyping import UInt8
 from jaxfid.errors import InputError
 from jaxfid.images.arrays import RandomAccess, make_position_keys
 from jaxfid.images.decode import decode_image
-from jaxfid.images.interface import ImageSource, digest_lines, name_some
+from jaxfid.images.interface import ImageSource, digest_lines, name_some, sample_content
 from jaxfid.images.tfrecord import Shard, TfRecords
 from jaxfid.storage.files import read_file, stat_file
 from jaxfid.storage.paths import as_path
+from jaxfid.storage.random_access import FileReader
 
 SCHEME = "tfds:"
 
@@ -55,11 +56,9 @@ class TfdsSource(ImageSource):
         self.name = name
         self.keys = make_position_keys(len(records))
         self._records, self._features = records, features
-        files = [(shard, stat_file(shard.filename)) for shard in shards]
-        self._fingerprint = digest_lines(
-            f"{as_path(s.filename).name} {s.skip} {s.take} {f.num_bytes}" for s, f in files
-        )
-        self._version = digest_lines(f"{f.mtime_ns} {f.inode}" for _, f in files)
+        self._shards = shards
+        files = [stat_file(shard.filename) for shard in shards]
+        self._version = digest_lines(f"{file.mtime_ns} {file.inode}" for file in files)
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
@@ -76,8 +75,13 @@ class TfdsSource(ImageSource):
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns what identifies the split's files, the same for every record; `whole` adds its image."""
         if not whole:
-            return self._fingerprint
-        return f"{self._fingerprint} {super().fingerprint(index, whole=True)}"
+            return self._content
+        return f"{self._content} {super().fingerprint(index, whole=True)}"
+
+    @functools.cached_property
+    def _content(self) -> str:
+        """A digest of the files of the split, wherever they lie; made late, as each is opened for it."""
+        return digest_lines(map(_describe_shard, self._shards))
 
     def version(self, index: int) -> str:
         """Returns the modification times and inodes of the split's files, the same for every record."""
@@ -121,6 +125,12 @@ def open_tfds(spec: str, *, data_dir: str | os.PathLike[str] | None = None) -> T
     shards = _find_shards(spec, splits, parts["split"])
     records = _open_records(spec, file_format, shards)
     return TfdsSource(spec, records=records, features=features, shards=shards)
+
+
+def _describe_shard(shard: Shard) -> str:
+    file = FileReader(shard.filename)
+    sampled = sample_content(file.read_at, file.num_bytes)
+    return f"{as_path(shard.filename).name} {shard.skip} {shard.take} {sampled}"
 
 
 def _require(spec: str, module: str, package: str) -> None:

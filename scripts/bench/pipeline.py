@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxfid.extraction.accumulators import DeviceMoments, FeatureStore
+from jaxfid.extraction.decoding import prepare_image
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
 from jaxfid.extractors.inception.extractor import Extractor, make_inception_extractor
 from jaxfid.extractors.weights import load_weights
-from jaxfid.images.batches import CANVAS_SIDES_PX, Batch, Batches
+from jaxfid.images.batches import Batch, Batches
 from jaxfid.images.interface import ImageSource
 from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.stats.moments import Moments
@@ -53,9 +54,7 @@ class Pipeline:
 
     def batches(self, source: ImageSource, *, num_workers: int = 2) -> Batches:
         """Returns the source's images, decoded in the background while they are iterated."""
-        prepare = functools.partial(
-            prepare_on_host, protocol=self._extractor.protocol, largest_px=CANVAS_SIDES_PX[-1]
-        )
+        prepare = functools.partial(prepare_image, protocol=self._extractor.protocol)
         return Batches(source, batch_size=self.batch_size, num_workers=num_workers, prepare=prepare)
 
     def moments(self, batches: Iterable[Batch]) -> Moments:

@@ -5,14 +5,19 @@ import io
 import json
 import pathlib
 import pickle
+import tarfile
 import zipfile
 from collections.abc import Callable
 
 import numpy as np
+import PIL.Image
 import safetensors.numpy
 
 from jaxfid.extractors.weights_file import read_tensors
+from jaxfid.images.crc32c import crc32c
+from jaxfid.images.decode import decode_file
 from jaxfid.images.sources import open_source
+from jaxfid.images.tfrecord import Shard, TfRecords
 from jaxfid.stats.features import load_features
 from jaxfid.stats.files import load_stats
 
@@ -90,8 +95,57 @@ def _torch_zip(state: bytes) -> bytes:
 
 def _read_images(path: pathlib.Path) -> None:
     source = open_source(path)
+    _ = source.labels
     for index in range(len(source)):
         source.read(index)
+        source.fingerprint(index, whole=True)
+
+
+def _read_image(path: pathlib.Path) -> None:
+    decode_file(path)
+
+
+def _image(kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    PIL.Image.fromarray(IMAGES[0]).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _tar(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def _read_records(path: pathlib.Path) -> None:
+    records = TfRecords([Shard(str(path), 0, len(IMAGES), len(IMAGES))])
+    for index in range(len(records)):
+        _ = records[index]
+
+
+def _tfrecord() -> bytes:
+    def masked(data: bytes) -> bytes:
+        crc = crc32c(data)
+        return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+    parts = []
+    for image in IMAGES:
+        length = image.nbytes.to_bytes(8, "little")
+        parts += [length, masked(length), image.tobytes(), masked(image.tobytes())]
+    return b"".join(parts)
+
+
+_SAMPLES = {
+    "a.png": _image("PNG"),
+    "a.cls": b"3",
+    "b/c.jpg": _image("JPEG"),
+    "b/c.cls": b"7",
+}
+_LABELS = b'{"labels": [["a.png", 3], ["b/c.jpg", 7]]}'
 
 
 def _safetensors_of(header: bytes) -> bytes:
@@ -140,4 +194,17 @@ FORMATS: dict[str, Format] = {
     "images npy": Format(_npy(IMAGES), _read_images, ".npy"),
     "images npz": Format(_npz(arr_0=IMAGES), _read_images, ".npz"),
     "images npz, deflated": Format(_npz(packed=True, arr_0=IMAGES), _read_images, ".npz"),
+    "images zip": Format(_zip(**_SAMPLES), _read_images, ".zip"),
+    "images zip, labels": Format(
+        _LABELS,
+        _read_images,
+        ".zip",
+        lambda data: _zip(**{**_SAMPLES, "dataset.json": data}),
+    ),
+    "images tar": Format(_tar(**_SAMPLES), _read_images, ".tar"),
+    "tfrecord": Format(_tfrecord(), _read_records),
+    **{
+        f"image {kind}": Format(_image(kind), _read_image, f".{kind.lower()}")
+        for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "TGA", "ICO")
+    },
 }

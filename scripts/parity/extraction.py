@@ -11,11 +11,12 @@ from jaxtyping import Float
 
 from jaxfid import ImageSource, open_source
 from jaxfid.extraction.accumulators import FeatureStore
+from jaxfid.extraction.decoding import prepare_image
 from jaxfid.extraction.devices import is_cpu, local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
 from jaxfid.extractors.inception.extractor import make_inception_extractor
 from jaxfid.extractors.weights import load_weights
-from jaxfid.images.batches import CANVAS_SIDES_PX, Batches
+from jaxfid.images.batches import Batches
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
 
 FEATURES = ("64", "192", "768", "2048")
@@ -62,9 +63,7 @@ def _extract_one(
         source,
         batch_size=rows * mesh.size,
         num_workers=2,
-        prepare=functools.partial(
-            prepare_on_host, protocol=protocol, largest_px=CANVAS_SIDES_PX[-1]
-        ),
+        prepare=functools.partial(prepare_image, protocol=protocol),
     )
     stores = {name: FeatureStore(name) for name in features}
     run_pass(feature_pass, batches, stores.values())

@@ -240,7 +240,7 @@ def test_labels_of_several_shards(tmp_path):
 
 def test_class_that_is_none_is_named(tmp_path):
     path = write_tar(tmp_path / "x.tar", make_files(["0.png"]) | {"0.cls": b"\xff"})
-    with pytest.raises(InputError, match=r"0\.cls: expected the number or name of a class"):
+    with pytest.raises(InputError, match=r"x\.tar/0\.cls: expected the number or name of a class"):
         _ = open_source(path).labels
 
 

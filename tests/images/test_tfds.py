@@ -77,6 +77,15 @@ def test_digest_tells_splits_apart_and_not_folders(data_dir, tmp_path):
     assert [open_tfds(f"tfds:pets/{s}", data_dir=moved).digest() for s in specs] == digests
 
 
+def test_replaced_file_of_the_same_size_is_another_set(data_dir):
+    first = open_source("tfds:pets/test").digest()
+    (path,) = data_dir.glob("pets/1.0.0/pets-test*")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert open_source("tfds:pets/test").digest() != first
+
+
 def test_no_tensorflow_and_no_jax_is_imported(data_dir):
     assert importlib.util.find_spec("tensorflow") is None
     code = (

@@ -229,7 +229,7 @@ def test_labels_of_a_zip_of_stylegans_are_those_of_its_json(tmp_path, labels, ex
 def test_labels_that_are_none_are_an_error_when_they_are_asked_for(tmp_path, content, found):
     source = open_source(write_dataset_zip(tmp_path / "x.zip", content))
     assert len(source) == 3
-    with pytest.raises(InputError, match=r"dataset\.json: .*" + found):
+    with pytest.raises(InputError, match=r"x\.zip/dataset\.json: .*" + found):
         _ = source.labels
 
 
