@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.storage import npy
+from jaxfid.storage import npz
 from jaxfid.storage.files import write_file
-from jaxfid.storage.npy import open_npz, read_npy, read_npy_header, read_npz
+from jaxfid.storage.npy import read_npy, read_npy_header
+from jaxfid.storage.npz import open_npz, read_npz
 
 places = pytest.mark.parametrize("scheme", ["", "memory:/"], ids=["local", "memory"])
 RNG = np.random.default_rng(0)
@@ -212,7 +213,7 @@ def test_a_member_that_says_less_than_it_holds_is_refused(tmp_path):
 
 
 def test_a_member_that_inflates_beyond_belief_is_refused_before_it_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(npy, "FREE_INFLATION_BYTES", 1 << 20)
+    monkeypatch.setattr(npz, "FREE_INFLATION_BYTES", 1 << 20)
     header = header_of(shape="(4194304,)")
     data = npy_bytes(header, bytes(1 << 25))
     packed = deflate(data)
