@@ -27,7 +27,7 @@ _MAX_HEADER_BYTES = 10_000  # as NumPy; the literal is parsed, which costs far m
 _MAX_DIMENSIONS = 32
 _MAX_ARRAY_BYTES = 1 << 48  # of what no file holds; NumPy's own sums stay below their overflow
 _PYTHON_2_LONG = re.compile(rb"(?<=\d)L(?=\s*[,)])")
-_KINDS = "biufcSU"
+_PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU][0-9]{1,9}")
 
 
 @runtime_checkable
@@ -121,10 +121,13 @@ def _is_shape(shape: object) -> bool:
 
 def _make_dtype(descr: object, name: str) -> np.dtype:
     try:
-        dtype = np.dtype(descr) if type(descr) is str else None
+        # NumPy parses whatever else a description may be (fields, repeats) by Python's own parser.
+        dtype = None
+        if isinstance(descr, str) and _PLAIN_DTYPE.fullmatch(descr):
+            dtype = np.dtype(descr)
     except (TypeError, ValueError):
         dtype = None
-    if dtype is None or dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype:
+    if dtype is None or not dtype.itemsize:
         raise InputError(
             f"{name}: expected a plain array of numbers, found one of type {shorten(descr)}"
         )
