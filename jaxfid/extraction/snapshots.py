@@ -22,7 +22,7 @@ from jaxfid.images.batches import Batch, Batches, Skipped
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.storage.files import write_file
 from jaxfid.storage.names import slug
-from jaxfid.storage.npy import read_npz
+from jaxfid.storage.npz import read_npz
 from jaxfid.storage.paths import as_path
 
 LARGEST_SHARE = 0.05

@@ -16,7 +16,8 @@ from jaxfid.images.arrays import check_image_array, in_three_channels, make_posi
 from jaxfid.images.interface import ImageSource, sample_content
 from jaxfid.images.zips import ZipMember, list_zip
 from jaxfid.storage.files import stat_file
-from jaxfid.storage.npy import read_npy_header, read_npz
+from jaxfid.storage.npy import read_npy_header
+from jaxfid.storage.npz import read_npz
 from jaxfid.storage.random_access import FileReader, InflatingReader, Reader
 
 _HEADER_BYTES = 4096  # an array of images has one of 128; only text in its type makes longer ones

@@ -11,7 +11,8 @@ from jaxfid.errors import InputError
 from jaxfid.stats.layouts import Arrays
 from jaxfid.stats.pickles import read_pickled
 from jaxfid.storage.files import open_file, reading
-from jaxfid.storage.npy import is_npy, is_npz, open_npy, open_npz
+from jaxfid.storage.npy import is_npy, open_npy
+from jaxfid.storage.npz import is_npz, open_npz
 from jaxfid.storage.streams import ByteReader
 
 Kind = Literal["npz", "npy", "pickle"]

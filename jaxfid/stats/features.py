@@ -13,7 +13,8 @@ from jaxfid.stats.containers import kind_of
 from jaxfid.stats.json_array import make_json_array, read_json_array
 from jaxfid.stats.layouts import FEATURE_NAMES, check_features_array
 from jaxfid.storage.files import write_file
-from jaxfid.storage.npy import Npz, open_npy, open_npz, read_npy
+from jaxfid.storage.npy import open_npy, read_npy
+from jaxfid.storage.npz import Npz, open_npz
 from jaxfid.storage.paths import as_path
 
 _FEATURES, _KEYS, _PROVENANCE = "features", "keys", "provenance"

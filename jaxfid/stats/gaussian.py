@@ -1,4 +1,4 @@
-"""What a mean and a covariance must be before anything is computed from them or written down."""
+"""Checks of a mean and a covariance, before anything is computed from them or written to a file."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def check_gaussian(
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
     """Returns mean and covariance in float64, the covariance exactly symmetric.
 
-    Eigenvalues are not looked at: that is as dear as the distance, which does it on the way.
+    Eigenvalues are not checked here. That costs as much as the distance, which checks them itself.
 
     Args:
       mean: Shape `(d,)`, `d` at least 1.
@@ -83,7 +83,7 @@ def _symmetrise(cov: Float[np.ndarray, "d d"], name: str) -> Float[np.ndarray, "
 
 
 def _is_symmetric(cov: Float[np.ndarray, "d d"]) -> bool:
-    # By tiles that stay in a cache, which the columns of a whole matrix do not.
+    # By tiles: two of them stay in the processor's cache, while the columns of a whole matrix do not.
     tiles = [slice(start, start + _TILE) for start in range(0, len(cov), _TILE)]
     pairs = itertools.combinations_with_replacement(tiles, 2)
     return all(np.array_equal(cov[a, b], cov[b, a].T) for a, b in pairs)

@@ -13,7 +13,7 @@ import fsspec
 from etils import epath
 
 from jaxfid.errors import InputError
-from jaxfid.storage.paths import RemotePath, as_path
+from jaxfid.storage.paths import RemotePath, as_path, is_remote
 from jaxfid.storage.streams import ByteReader
 
 Content = bytes | str | Callable[[io.BufferedIOBase], object]
@@ -63,7 +63,7 @@ def _naming(path: str | os.PathLike[str], fault: str) -> Iterator[None]:
         raise InputError(f"{os.fspath(path)!s}: {fault}: {reason}") from error
     except Exception as error:
         # Each library that serves a place has errors of its own: no login, no bucket, no network.
-        if not isinstance(as_path(path), RemotePath):
+        if not is_remote(path):
             raise
         raise InputError(f"{os.fspath(path)!s}: {fault}: {error!r}") from error
 
@@ -78,10 +78,9 @@ def open_file(path: str | os.PathLike[str], *, buffering: int = -1) -> ByteReade
     Raises:
       InputError: There is none, it is something else, or it may not be read.
     """
-    path = as_path(path)
     with reading(path):
-        if isinstance(path, RemotePath):
-            return path.open("rb")
+        if is_remote(path):
+            return RemotePath(path).open("rb")
         _check_regular(path, os.stat(path))  # noqa: PTH116
         return open(path, "rb", buffering=buffering, opener=_open_regular)
 
@@ -109,10 +108,9 @@ def stat_file(path: str | os.PathLike[str]) -> FileStat:
     Raises:
       InputError: There is none, or it is something else.
     """
-    path = as_path(path)
     with reading(path):
-        if isinstance(path, RemotePath):
-            return _object_stat(path.info())
+        if is_remote(path):
+            return _object_stat(RemotePath(path).info())
         found = os.stat(path)  # noqa: PTH116
         _check_regular(path, found)
         return FileStat(found.st_size, found.st_mtime_ns, found.st_ino)
@@ -145,14 +143,14 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     Raises:
       InputError: The file is larger than `max_bytes`, or cannot be read.
     """
-    with open_file(path) as file, reading(path):
-        is_larger = file.seek(0, os.SEEK_END) > max_bytes  # found before it is allocated
+    with open_file(path, buffering=0) as file, reading(path):
+        num_bytes = file.seek(0, os.SEEK_END)  # found before anything is allocated
         file.seek(0)
-        data = b"" if is_larger else file.read(max_bytes + 1)  # it may grow meanwhile
-    if is_larger or len(data) > max_bytes:
+        data = file.read() if num_bytes <= max_bytes else b""
+    if max(num_bytes, len(data)) > max_bytes:  # the second where it grew meanwhile
         raise InputError(
-            f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, "
-            "found more"
+            f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, found "
+            f"{max(num_bytes, len(data))}"
         )
     return data
 

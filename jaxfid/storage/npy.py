@@ -1,7 +1,7 @@
-"""The one reader of `.npy` headers and of arrays in `.npy` and `.npz` files.
+"""The one reader of `.npy` headers, and of arrays in `.npy` files.
 
-Nothing is allocated before it is known to be there: an array of an `.npy` is as large as its file,
-and a deflated one may be larger than what is packed by a stated factor only.
+Nothing is allocated before it is known to be there: an array is as large as the bytes behind its
+header.
 """
 
 import ast
@@ -9,9 +9,7 @@ import math
 import os
 import re
 import struct
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -23,24 +21,13 @@ from jaxfid.storage.files import open_file, reading
 from jaxfid.storage.names import shorten
 from jaxfid.storage.streams import ByteReader
 
-MAX_INFLATION = 64
-"""A deflated array may be this many times larger than it is packed; features shrink by less than 10."""
-
-FREE_INFLATION_BYTES = 64 << 20
-"""Up to this size it may be larger by any factor: an array of zeros shrinks by 1000."""
-
 _MAGIC = b"\x93NUMPY"
 _LENGTH_FORMATS = {b"\x01\x00": "<H", b"\x02\x00": "<I"}
 _MAX_HEADER_BYTES = 10_000  # as NumPy; the literal is parsed, which costs far more than its size
 _MAX_DIMENSIONS = 32
 _MAX_ARRAY_BYTES = 1 << 48  # of what no file holds; NumPy's own sums stay below their overflow
 _PYTHON_2_LONG = re.compile(rb"(?<=\d)L(?=\s*[,)])")
-_KINDS = "biufcSU"
-# What the standard library raises for damaged archives, by position of the damage.
-_ZIP_FAULTS = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-    *(UnicodeDecodeError, struct.error, ValueError, LookupError, OverflowError),
-)
+_PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU][0-9]{1,9}")
 
 
 @runtime_checkable
@@ -134,10 +121,13 @@ def _is_shape(shape: object) -> bool:
 
 def _make_dtype(descr: object, name: str) -> np.dtype:
     try:
-        dtype = np.dtype(descr) if type(descr) is str else None
+        # NumPy parses whatever else a description may be (fields, repeats) by Python's own parser.
+        dtype = None
+        if isinstance(descr, str) and _PLAIN_DTYPE.fullmatch(descr):
+            dtype = np.dtype(descr)
     except (TypeError, ValueError):
         dtype = None
-    if dtype is None or dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype:
+    if dtype is None or not dtype.itemsize:
         raise InputError(
             f"{name}: expected a plain array of numbers, found one of type {shorten(descr)}"
         )
@@ -185,113 +175,15 @@ def read_npy(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "..."]:
             raise InputError(
                 f"{os.fspath(path)}: expected a plain array of numbers, found one of Python objects"
             )
-        return _make_array(file.read(header.num_bytes), header, os.fspath(path))
+        return make_array(file.read(header.num_bytes), header, os.fspath(path))
 
 
-def _make_array(data: bytes, header: NpyHeader, name: str) -> np.ndarray:
+def make_array(data: bytes, header: NpyHeader, name: str) -> Shaped[np.ndarray, "..."]:
+    """Returns the array of a header and its numbers, read-only; InputError where some are missing."""
     if len(data) != header.num_bytes:  # it was cut while it was read
         raise InputError(f"{name}: expected {header.num_bytes} bytes of numbers, found {len(data)}")
     array = np.frombuffer(data, header.dtype) if data else np.empty(0, header.dtype)
     return array.reshape(header.shape, order="F" if header.fortran_order else "C")
-
-
-class Npz:
-    """An opened `.npz`: arrays by name, each read and checked when it is asked for."""
-
-    def __init__(self, archive: zipfile.ZipFile, path: str) -> None:
-        self._archive, self._path = archive, path
-        members = archive.infolist()
-        self._members = {m.filename.removesuffix(".npy"): m for m in members}
-        if len(self._members) != len(members):
-            raise InputError(f"{path}: expected each array once, found a name twice")
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the arrays, in the order of the file."""
-        return list(self._members)
-
-    def header(self, name: str) -> NpyHeader:
-        """Returns the header of an array; InputError where it is none."""
-        member = self._members[name]
-        self._check_member(member)
-        with self._faults(name) as label, self._archive.open(member) as file:
-            return read_npy_header(file, name=label, num_bytes=member.file_size)
-
-    def read(self, name: str) -> Shaped[np.ndarray, "..."]:
-        """Returns an array, read-only; InputError where it is none, or its checksum is wrong."""
-        header = self.header(name)
-        member = self._members[name]
-        with self._faults(name) as label, self._archive.open(member) as file:
-            file.read(header.header_bytes)
-            data = file.read(header.num_bytes)
-            # Reading on to the end is what makes zipfile compare the checksum.
-            if file.read(1):
-                raise InputError(f"{label}: expected {member.file_size} bytes, found more")
-            return _make_array(data, header, label)
-
-    def _check_member(self, member: zipfile.ZipInfo) -> None:
-        label = f"{self._path}: {shorten(member.filename)}"
-        if member.flag_bits & 1 or member.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):
-            raise InputError(f"{label}: expected a stored or deflated array, found another kind")
-        allowed = max(FREE_INFLATION_BYTES, MAX_INFLATION * member.compress_size)
-        if member.compress_type == zipfile.ZIP_STORED:
-            allowed = member.compress_size
-        if member.file_size > allowed:
-            raise InputError(
-                f"{label}: expected at most {allowed} bytes from {member.compress_size} packed "
-                f"ones, found {member.file_size}"
-            )
-
-    @contextmanager
-    def _faults(self, name: str) -> Iterator[str]:
-        label = f"{self._path}: {name}"
-        with _zip_faults(label):
-            yield label
-
-
-@contextmanager
-def _zip_faults(label: str) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except _ZIP_FAULTS as error:
-        raise InputError(f"{label}: damaged or truncated zip archive: {error}") from error
-
-
-@contextmanager
-def open_npz(path: str | os.PathLike[str]) -> Iterator[Npz]:
-    """Opens an `.npz` file.
-
-    Raises:
-      InputError: There is none, or it is no whole zip archive.
-    """
-    name = os.fspath(path)
-    with open_file(path) as file, reading(path):
-        with _zip_faults(name):
-            archive = zipfile.ZipFile(file)
-        with archive:
-            yield Npz(archive, name)
-
-
-def read_npz(
-    path: str | os.PathLike[str], names: Collection[str] | None = None
-) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-    """Returns the arrays of an `.npz` file by name: all of them, or those of `names` there are.
-
-    Raises:
-      InputError: There is none, or what is read of it is damaged or too large to be believed.
-    """
-    with open_npz(path) as file:
-        return {name: file.read(name) for name in file.names if names is None or name in names}
-
-
-def is_npz(start: bytes) -> bool:
-    """Whether a file that starts with these four bytes may be an `.npz`."""
-    return start[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def is_npy(start: bytes) -> bool:

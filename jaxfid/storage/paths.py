@@ -166,7 +166,8 @@ def as_path(path: str | os.PathLike[str]) -> epath.Path:
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Whether a path names an object rather than a local file."""
-    return isinstance(as_path(path), RemotePath)
+    # Asked for each image of a folder: a path is made only for what may be a URL.
+    return "://" in os.fspath(path) and isinstance(as_path(path), RemotePath)
 
 
 def _check_scheme(url: str, scheme: str) -> None:

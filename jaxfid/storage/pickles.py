@@ -17,7 +17,7 @@ from jaxfid.errors import InputError
 from jaxfid.storage.names import shorten
 from jaxfid.storage.streams import ByteReader
 
-MAX_OPERATIONS = 400_000
+MAX_OPERATIONS = 200_000
 """Opcodes; a state dict has about 40 a tensor."""
 
 MAX_DEPTH = 64

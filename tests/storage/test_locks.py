@@ -120,3 +120,16 @@ def test_windows_locks_by_its_own_call(tmp_path, monkeypatch):
     ):
         pass
     assert calls == [(1 << 20, 2, 1)] * 2
+
+
+def test_without_fcntl_the_module_is_imported_and_says_that_it_cannot_lock(tmp_path):
+    code = f"""
+        import sys
+        sys.modules["fcntl"] = None
+        from jaxfid.storage.locks import lock
+        with lock({str(tmp_path)!r}, "a comparison"):
+            print("done")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n" and "cannot be locked" in done.stderr

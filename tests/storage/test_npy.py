@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.storage import npy
+from jaxfid.storage import npz
 from jaxfid.storage.files import write_file
-from jaxfid.storage.npy import open_npz, read_npy, read_npy_header, read_npz
+from jaxfid.storage.npy import read_npy, read_npy_header
+from jaxfid.storage.npz import open_npz, read_npz
 
 places = pytest.mark.parametrize("scheme", ["", "memory:/"], ids=["local", "memory"])
 RNG = np.random.default_rng(0)
@@ -100,6 +101,11 @@ def test_a_header_that_python_2_wrote_is_read_without_a_warning(tmp_path):
         (npy_bytes(header_of(descr="[('a', '<f8')]")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'<f8,<f8'")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'nonsense'")), "plain array of numbers"),
+        (npy_bytes(header_of(descr="'<f8,'")), "plain array of numbers"),
+        (npy_bytes(header_of(descr="'(,)f8'")), "plain array of numbers"),
+        (npy_bytes(header_of(descr="'<f3'")), "plain array of numbers"),
+        (npy_bytes(header_of(descr="'<U999999999'")), "plain array of numbers|cut off"),
+        (npy_bytes(header_of(descr="'|S0'")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'|V0'")), "plain array of numbers"),
         (npy_bytes(header_of(descr="'<M8[s]'")), "plain array of numbers"),
         (npy_bytes(header_of(), bytes(15)), "expected 16 bytes .* found 15: cut off"),
@@ -212,7 +218,7 @@ def test_a_member_that_says_less_than_it_holds_is_refused(tmp_path):
 
 
 def test_a_member_that_inflates_beyond_belief_is_refused_before_it_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(npy, "FREE_INFLATION_BYTES", 1 << 20)
+    monkeypatch.setattr(npz, "FREE_INFLATION_BYTES", 1 << 20)
     header = header_of(shape="(4194304,)")
     data = npy_bytes(header, bytes(1 << 25))
     packed = deflate(data)
