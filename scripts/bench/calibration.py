@@ -13,7 +13,7 @@ Prints Markdown tables. About 10 minutes at the defaults on two cores.
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -189,36 +189,48 @@ class Study:
         """Returns the row of two models' difference, their noise correlated."""
         count = int(ratio * self.width)
         other = self.model.another(self.rng, by=0.05)
-        found = [self._difference(other, count, correlation) for _ in range(2 * self.sets)]
-        values, stderrs = [d.value for d in found], [d.stderr for d in found]
-        truth = np.mean(values)
-        covered = np.mean([abs(d.value - truth) <= 2 * d.stderr for d in found])
+        found = [self._differences(other, count, correlation) for _ in range(2 * self.sets)]
+        (corrected, plain) = zip(*found, strict=True)
+        values = [d.value for d in plain]
         return {
             **self.names,
-            "N/d": ratio,
             "noise correlation": correlation,
-            "difference": f"{truth:.3g}",
-            **summarise(values, stderrs),
-            "coverage": f"{covered:.1%}",
-            "power": f"{np.mean([d.conclusive for d in found]):.0%}",
+            "difference": f"{np.mean(values):.3g}",
+            **summarise(values, [d.stderr for d in corrected]),
+            "coverage": coverage_of(corrected),
+            "power": f"{np.mean([d.conclusive for d in corrected]):.0%}",
+            "without curvature: ratio": ratio_of([d.stderr for d in plain], values),
+            "coverage ": coverage_of(plain),
         }
 
-    def _difference(self, other: Population, count: int, correlation: float) -> Difference:
+    def _differences(
+        self, other: Population, count: int, correlation: float
+    ) -> tuple[Difference, Difference]:
+        """Returns the difference of two sets with and without the curvature."""
         labels, shape = self.rng.integers(0, CLASSES, count), (count, self.width)
         noise, fresh = (self.truth.noise(self.rng, shape) for _ in range(2))
         mixed = correlation * noise + np.sqrt(1 - correlation**2) * fresh
         kept = kept_indices(count)
         a, b = self.model.place(noise, labels), other.place(mixed, labels)
         of_a, of_b = solve(self.reference, a), solve(self.reference, b)
-        return paired_difference(
+        known = (
             of_a.value,
             of_a.influence(a[kept]),
             of_b.value,
             of_b.influence(b[kept]),
             count,
-            curvature_a=of_a.curvature(a[kept]),
-            curvature_b=of_b.curvature(b[kept]),
         )
+        curvatures = {
+            "curvature_a": of_a.curvature(a[kept]),
+            "curvature_b": of_b.curvature(b[kept]),
+        }
+        return paired_difference(*known, **curvatures), paired_difference(*known)
+
+
+def coverage_of(found: Sequence[Difference]) -> str:
+    """Returns how often two standard errors reach the mean difference over all sets."""
+    truth = np.mean([each.value for each in found])
+    return f"{np.mean([abs(each.value - truth) <= 2 * each.stderr for each in found]):.1%}"
 
 
 def print_markdown(title: str, rows: list[Row]) -> None:

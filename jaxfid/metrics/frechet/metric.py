@@ -8,7 +8,10 @@ from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import SPATIAL
 from jaxfid.metrics.frechet.distance import prepare_reference
 from jaxfid.metrics.frechet.factor import GaussianFactor
-from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
+from jaxfid.metrics.frechet.infinity import (
+    LEAST_IMAGES_PER_FEATURE,
+    frechet_distance_infinity,
+)
 from jaxfid.metrics.frechet.influence import influence_stderr
 from jaxfid.metrics.frechet.scipy_check import frechet_distance_scipy
 from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
@@ -18,6 +21,10 @@ from jaxfid.result import MetricValue
 
 NO_ROWS = (
     "no standard error: it needs features of single images, which a statistics file does not hold"
+)
+FEW_IMAGES = (
+    f"no standard error: with fewer than {LEAST_IMAGES_PER_FEATURE} images per feature it would be "
+    "too small"
 )
 
 
@@ -38,8 +45,9 @@ def _compute(pair: SetPair, feature: str) -> MetricValue:
         return dataclasses.replace(known, reason=NO_ROWS)
     influence = solution.influence(kept.rows)
     labels = None if pair.labels is None else pair.labels[kept.indices]
+    curvature = solution.curvature(kept.rows) if labels is None else None
     try:
-        stderr = influence_stderr(influence, stats.count, labels=labels)
+        stderr = influence_stderr(influence, stats.count, curvature=curvature, labels=labels)
     except InputError as error:  # too few images for a spread: the value holds without an error bar
         return dataclasses.replace(known, reason=str(error))
     return dataclasses.replace(known, stderr=stderr, influence=influence)
@@ -51,7 +59,8 @@ def _reference_stderr(pair: SetPair, feature: str, solution: FrechetSolution) ->
     count = pair.reference.features.stats[feature].count
     if kept is None or count is None or len(kept.rows) < 2:
         return None
-    return influence_stderr(solution.reference_influence(kept.rows), count)
+    curvature = solution.reference_curvature(kept.rows)
+    return influence_stderr(solution.reference_influence(kept.rows), count, curvature=curvature)
 
 
 def _check(pair: SetPair, feature: str) -> float:
@@ -71,7 +80,8 @@ def _compute_infinity(pair: SetPair) -> MetricValue:
     features = np.asarray(pair.generated.features[pair.chosen])
     line = frechet_distance_infinity(pair.reference.once(_prepare, pair.chosen), features)
     details = {"slope": line.slope, "debiased": line.debiased}
-    return MetricValue(line.value, stderr=line.stderr, details=details)
+    reason = FEW_IMAGES if line.stderr is None else None
+    return MetricValue(line.value, stderr=line.stderr, reason=reason, details=details)
 
 
 SPECS = (

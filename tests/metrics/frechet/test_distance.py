@@ -359,8 +359,12 @@ def test_the_context_of_the_caller_changes_nothing():
 
 
 def test_a_process_without_a_cpu_backend_is_told_how_to_get_one(monkeypatch):
-    def no_cpu(backend):
-        raise RuntimeError(f"Unknown backend {backend}")
+    devices = jax.local_devices()
+
+    def no_cpu(backend=None):
+        if backend == "cpu":
+            raise RuntimeError(f"Unknown backend {backend}")
+        return devices
 
     monkeypatch.setattr(jax, "local_devices", no_cpu)
     with pytest.raises(JaxfidError, match="JAX_PLATFORMS=cuda,cpu"):
