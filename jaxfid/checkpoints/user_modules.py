@@ -10,6 +10,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from jaxfid.storage.digests import digest_file, digest_json
+from jaxfid.storage.files import read_file
+
+_MAX_SOURCE_BYTES = 1 << 26
 
 
 def digest_user_modules(name: str) -> str | None:
@@ -79,7 +82,7 @@ def _installed() -> tuple[Path, ...]:
 def _imports(module: str, file: Path) -> Iterator[str]:
     """Names of what a source imports; some of them are functions of a module, and have no file."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(read_file(file, max_bytes=_MAX_SOURCE_BYTES))
     except (SyntaxError, ValueError):  # then it cannot be imported either
         return
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]

@@ -173,7 +173,7 @@ def _draw_runs(
         axes.plot(places[chosen], values[chosen], "-", linewidth=0.8, color=_INK, alpha=0.5)
     axes.plot(places, values, "o", ms=4, color=_INK, label="each run", zorder=3)
     shared = list(_spread_by_step(points))
-    if shared:
+    if shared and all(point.step is not None for point in points):  # else steps are not the axis
         steps, means, spreads = map(np.array, zip(*shared, strict=True))
         axes.plot(steps, means, linewidth=2, color=_ACCENT, label="mean of the runs", zorder=4)
         label = "1 standard deviation between runs"

@@ -192,9 +192,12 @@ def _make_gap(entry: Entry, compared: str, comparisons: Comparisons) -> Cell:
 
 
 def _make_chart(column: int, name: str, rows: Sequence[Row]) -> Chart | None:
-    points = [point for row in rows if (point := _make_point(row, name)) is not None]
-    if not points:
+    known = [point for row in rows if (point := _make_point(row, name)) is not None]
+    if not known:
         return None
+    # A checkpoint called `best` has no place on a curve over steps.
+    stepped = [point for point in known if point.step is not None]
+    points = stepped if len(stepped) > 1 else known
     # Not the metric's name: identifiers of the page are made of nothing out of a file.
     identifier = f"chart{column}"
     return Chart(
@@ -202,7 +205,7 @@ def _make_chart(column: int, name: str, rows: Sequence[Row]) -> Chart | None:
         column=column,
         heading=heading(name),
         direction="more is better" if greater_is_better(name) else "less is better",
-        band=_describe_band(points),
+        band=_describe_band(points, left_out=len(known) - len(points)),
         svg=draw_curve(points, prefix=identifier),
     )
 
@@ -216,11 +219,12 @@ def _make_point(row: Row, name: str) -> Point | None:
     )
 
 
-def _describe_band(points: Sequence[Point]) -> str:
+def _describe_band(points: Sequence[Point], *, left_out: int) -> str:
+    end = f"; {left_out} without a step left out" if left_out else ""
     if len({point.run for point in points}) > 1:
-        return "; the legend names the band"
+        return f"; the legend names the band{end}"
     known = any(point.stderr for point in points)
-    return f"; band \N{PLUS-MINUS SIGN} {BAND_STDERRS} standard errors" if known else ""
+    return f"; band \N{PLUS-MINUS SIGN} {BAND_STDERRS} standard errors{end}" if known else end
 
 
 def _describe_columns(run: RunFolder) -> str:

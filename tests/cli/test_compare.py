@@ -52,16 +52,18 @@ def test_table_on_stdout_and_talk_on_stderr(folder):
     arguments = ("compare", "reference.npy", *OPTIONS, "--num-images", "96", "--out", "run")
     done = run_jaxfid(*arguments, "--checkpoints", "checkpoints", "--tensorboard", "events")
     assert done.returncode == 1  # of the second there is no score
-    assert "jaxfid: error: step2.msgpack: the sampler gave NaN" in done.stderr
+    start = "jaxfid: error: sampler drawing_module:make_sample at step2.msgpack: "
+    assert f"{start}called as sample(key, 16): the sampler gave NaN" in done.stderr
     assert done.stderr.count("not the official weights") == 1
     assert "step1.msgpack: fid " in done.stderr
     head, *rows = (line.split() for line in done.stdout.splitlines())
-    assert head == ["checkpoint", "step", "FID", "FID", "-", "best"]
-    assert [row[:2] for row in rows] == [[f"step{s}.msgpack", str(s)] for s in (1, 2, 3)]
-    assert rows[1][2:] == ["none"]
+    assert head == ["checkpoint", "FID", "FID", "-", "best"]
+    assert [row[0] for row in rows] == ["step1", "step2", "step3"]
+    assert rows[1][1:] == ["none"]
     assert rows[2][-1] == "best"
     table = read_csv(folder / "run")
-    assert rows[0][2] == f"{float(table[0]['fid']):.6g}"
+    # Printed to the error's second digit.
+    assert float(rows[0][1]) == pytest.approx(float(table[0]["fid"]), abs=float(rows[0][3]) / 10)
     assert [row["fid_conclusive"] for row in table] == ["True", "", ""]
     scalars = read_scalars(folder / "events")
     assert scalars["jaxfid/fid"] == {
@@ -109,6 +111,7 @@ def read_scalars(folder):
             "expected --num-images beside",
         ),
         (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
+        (("--samples", "s", "--fail-fast"), "--fail-fast: these are for"),
         (("--samples", "s", "--distributed"), "compare runs as one process"),
         (("--samples", "s", "--coordinator", "localhost:1"), "compare runs as one process"),
         (("--samples", "s", "--process-id", "0"), "compare runs as one process"),
@@ -121,10 +124,24 @@ def test_options_that_do_not_go_together(arguments, message):
         run_joined(run_compare, parser.parse_args(["reference", "--out", "run", *arguments]))
 
 
+def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(
+        "jaxfid.checkpoints.compare.compare_checkpoints",
+        lambda *_, **more: given.append(more) or [],
+    )
+    start = ["compare", "r", "--checkpoints", "c", "--sampler", "m:f", "--out", "o"]
+    assert main([*start, "--fail-fast", "--step-pattern", "s(.)"]) == 0
+    assert main(start) == 0
+    assert [(more["fail_fast"], more["step_pattern"]) for more in given] == [
+        (True, "s(.)"), (False, None),
+    ]  # fmt: skip
+
+
 def test_tensorboard_that_is_not_installed(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["compare", "r", "--samples", "s", "--out", "o", "--tensorboard", "t"]) == 2
-    assert "pip install 'jaxfid[tensorboard]'" in capsys.readouterr().err
+    assert "pip install tensorboardX" in capsys.readouterr().err
 
 
 @pytest.mark.slow

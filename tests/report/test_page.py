@@ -175,10 +175,11 @@ def test_picture_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a\.png: expected at most 1000 bytes"):
         make_page(run)
     image = io.BytesIO()
-    Image.new("1", (20_000, 20_000)).save(image, "PNG")
+    Image.new("1", (20, 21)).save(image, "PNG")
     monkeypatch.undo()
+    monkeypatch.setenv("JAXFID_MAX_IMAGE_PIXELS", "419")
     run.write("images/a.png", image.getvalue())
-    with pytest.raises(InputError, match=r"a\.png: .*pixels"):
+    with pytest.raises(InputError, match=r"a\.png: .* at most 419 pixels"):
         make_page(run)
 
 
@@ -232,6 +233,21 @@ def test_runs_of_one_model_lie_over_each_other(tmp_path):
     for words in ("each run", "mean of the runs", "1 standard deviation between runs"):
         assert f">{words}<" in text
     assert "the legend names the band" in text
+
+
+def test_checkpoint_without_a_step_is_left_out_of_a_curve_over_steps(tmp_path):
+    run = RunFolder(tmp_path)
+    for step, name in ((10, "10"), (20, "20"), (None, "best")):
+        run.add(make_entry(step, 5.0, name=name))
+    text = make_page(run)
+    assert "; 1 without a step left out" in text
+    assert len(re.findall(r'id="chart0-row\d"', text)) == 2
+    only = RunFolder(tmp_path / "only")
+    for name in ("best", "last"):
+        only.add(make_entry(None, 5.0, name=name))
+    text = make_page(only)
+    assert "left out" not in text
+    assert len(re.findall(r'id="chart0-row\d"', text)) == 2
 
 
 def test_table_can_be_downloaded(run, page):
