@@ -141,8 +141,10 @@ def _find_root(archive: zipfile.ZipFile) -> str:
     roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
     if len(roots) != 1 or len(set(names)) != len(names):
         raise InputError("expected torch's zip archive with one data.pkl and no name twice")
-    # Compressed or overlapping members could unpack to any size; torch writes neither.
-    members = archive.infolist()
+    # Compressed or overlapping members could unpack to any size; torch writes neither, but for the code of a
+    # TorchScript archive, which is never read.
+    code = f"{roots[0]}code/"
+    members = [member for member in archive.infolist() if not member.filename.startswith(code)]
     if any(
         member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members
     ):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import pathlib
+import zipfile
 from dataclasses import replace
 
 import jax
@@ -178,6 +179,20 @@ def test_a_file_is_read_and_named_by_its_digest(tiny, tmp_path, monkeypatch, cap
     shapes = param_shapes(make_module(TINY, TINY.protocols[0], FLOAT32), 56)
     found = load_network_weights(path, lambda: shapes, known, network="tiny")
     assert (found.name, found.official) == ("tiny.pth", True)
+
+
+def test_compressed_code_of_an_archive_is_not_read(tiny, tmp_path):
+    path = tmp_path / "script.pt"
+    write_zip(path, {n: plain(t, str(i)) for i, (n, t) in enumerate(load_tensors().items())})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/code/__torch__.py", "x = 1\n" * 1000)  # as TorchScript has it
+    network = make_network("tiny", path, "float32")
+    assert network.weights_name == "unrecognised weights (script.pt)"
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{root}/data/more", "x" * 1000)
+    with pytest.raises(InputError, match=r"script\.pt: .*found compressed or encrypted members"):
+        make_network("tiny", path, "float32")
 
 
 def test_metadata_of_a_file_is_not_believed(tiny, tmp_path):

@@ -11,7 +11,7 @@ from jaxfid.extractors.inception.checkpoint import (
     fold_params,
     untrained_params,
 )
-from jaxfid.extractors.torch_checkpoint import read_torch_tensors
+from jaxfid.extractors.weights_file import read_tensors
 from tests.shared_data import WEIGHTS, needs_shared
 
 
@@ -43,9 +43,9 @@ def test_the_table_gives_the_known_counts():
 
 @needs_shared
 def test_the_shared_checkpoint_has_exactly_these_tensors():
-    loaded, repeated = read_torch_tensors(WEIGHTS)
-    assert {n: (t.shape, t.dtype) for n, t in loaded.items()} == EXPECTED_TENSORS
-    check_tensors(loaded, repeated)
+    file = read_tensors(WEIGHTS)
+    assert {n: (t.shape, t.dtype) for n, t in file.tensors.items()} == EXPECTED_TENSORS
+    check_tensors(file.tensors, file.repeated)
 
 
 def test_a_complete_set_passes(tensors):
