@@ -43,7 +43,7 @@ class SettingsDict(TypedDict, total=False):
     verify: bool
     blocks: int
     batch_size: int | None
-    num_workers: int
+    num_workers: int | None
     devices: int | None
     sums: Literal["auto", "device", "host"]
     resume: str | os.PathLike[str] | None
@@ -125,7 +125,8 @@ class RuntimeSettings:
 
     Attributes:
       batch_size: Images per step over all devices; None chooses for the devices.
-      num_workers: Decoding threads; 0 decodes in the calling thread.
+      num_workers: Decoding threads; None is one for each core that this process may use, and 0 decodes in
+        the calling thread.
       devices: How many of this process's devices to use; None for all.
       sums: Where sums of features are kept: "device", "host", or "auto": the host where the devices have no
         float64, as TPUs do not.
@@ -137,7 +138,7 @@ class RuntimeSettings:
     """
 
     batch_size: int | None = None
-    num_workers: int = 2
+    num_workers: int | None = None
     devices: int | None = None
     sums: Literal["auto", "device", "host"] = "auto"
     resume: str | None = None

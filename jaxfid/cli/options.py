@@ -35,7 +35,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     add("--precision", choices=PRECISIONS, help="how products are taken (default float32)")
     add("--batch-size", type=int, metavar="N", help="images per step over all devices")
-    add("--num-workers", type=int, metavar="N", help="decoding threads (default 2)")
+    add(
+        "--num-workers", type=int, metavar="N", help="decoding threads (default: one for each core)"
+    )
     add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
     add(
         "--sums",
@@ -148,7 +150,7 @@ def start_jax(compile_cache: str | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def check_output(path: str) -> None:
+def check_output(path: str | os.PathLike[str]) -> None:
     """Finds out before the work, not after it, that the result has nowhere to go.
 
     Raises:

@@ -66,7 +66,7 @@ class ExtractOptions:
     Attributes:
       batch_size: Images per step over all devices and processes, a multiple of their number.
       devices: How many of this process's devices to use; None for all.
-      num_workers: Decoding threads.
+      num_workers: Decoding threads; None is one for each core.
       sums: Where sums of features are kept.
       on_error: Whether an unreadable file ends the pass or is left out.
       limit: Size of the random subset that was taken; it belongs to the identity of the set.
@@ -79,7 +79,7 @@ class ExtractOptions:
 
     batch_size: int
     devices: int | None = None
-    num_workers: int = 0
+    num_workers: int | None = 0
     sums: Sums = "auto"
     on_error: Literal["fail", "skip"] = "fail"
     limit: int | None = None

@@ -35,7 +35,9 @@ def _describe(settings: Settings, image_sets: Sequence[ImageSet]) -> dict[str, A
     entries: dict[str, Any] = {
         "version": metadata.version("jaxfid"),
         "extractor": names,
-        "protocol": None if f.protocol is None else f.protocol.content(),
+        "protocol": None if f.protocol is None else f.protocol.name,
+        "input": None if f.protocol is None else f.protocol.content(),
+        "crop": f.crop,
         "metrics": m.names,
         "number of sets": len(image_sets),
         **m.options,
