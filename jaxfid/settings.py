@@ -185,14 +185,16 @@ class Settings:
             warnings.warn(message, DeprecationWarning, stacklevel=3)
         for name, value in _resolve(given).items():
             given[name] = value
-        parts = (FeatureSettings, MetricSettings, RuntimeSettings)
-        self.features, self.metrics, self.runtime = (
-            part(**{f.name: given[f.name] for f in dataclasses.fields(part) if f.name in given})
-            for part in parts
-        )
+        self.features = FeatureSettings(**_fields_of(FeatureSettings, given))
+        self.metrics = MetricSettings(**_fields_of(MetricSettings, given))
+        self.runtime = RuntimeSettings(**_fields_of(RuntimeSettings, given))
 
     def __repr__(self) -> str:
         return f"Settings({self.features}, {self.metrics}, {self.runtime})"
+
+
+def _fields_of(part: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: given[f.name] for f in dataclasses.fields(part) if f.name in given}
 
 
 def _check(given: Mapping[str, Any]) -> None:

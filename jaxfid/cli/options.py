@@ -1,6 +1,7 @@
 """Options that several commands share, and what they stand for."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TextIO
 
 
 def print_line(text: str) -> None:
@@ -22,7 +23,7 @@ def say_skipped(skipped: Iterable[Mapping[str, str]]) -> None:
         say(f"jaxfid: skipped {one['key']}: {one['reason']}")
 
 
-def _write(stream: io.TextIOBase, text: str) -> None:
+def _write(stream: io.TextIOBase | TextIO, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -57,12 +57,11 @@ class DeviceMoments:
         """Takes one batch's features; all batches have the same number of rows."""
         rows = features[self._feature]
         per_device = len(rows) // self._mesh.size
-        if self._buffer is None:
-            self._buffer = self._make_buffer(per_device, rows.shape[1])
+        buffer = self._buffer or self._make_buffer(per_device, rows.shape[1])
         mask = put_rows(batch.mask, self._mesh)
-        self._buffer = self._fill(self._buffer, rows, mask, np.int32(self._filled))
+        self._buffer = self._fill(buffer, rows, mask, np.int32(self._filled))
         self._filled += per_device
-        if self._filled == self._buffer.mask.shape[1]:
+        if self._filled == buffer.mask.shape[1]:
             self._flush()
 
     def _make_buffer(self, per_device: int, width: int) -> _Buffer:
@@ -83,6 +82,7 @@ class DeviceMoments:
         if self._total is None:  # else it was read for a snapshot, and nothing has come since
             with own_context(x64=True):
                 self._total = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
+        assert self._total is not None  # read just above
         return self._total
 
     def state(self) -> dict[str, np.ndarray]:
