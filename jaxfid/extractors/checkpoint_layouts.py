@@ -68,6 +68,7 @@ def convert_tensors(
         for source in sources.values()
         for name in source.names
     }
+    # What is known to be for something else is left out; anything else that is not expected is a fault.
     used = {n: t for n, t in tensors.items() if n in expected or not layout.is_ignored(n)}
     check_tensors(used, repeated, expected=expected, network=network)
     return {name: _gather(used, sources[name], shape) for name, shape in shapes.items()}

@@ -144,7 +144,7 @@ class ResponseNorm(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         weight = self.param("weight", nn.initializers.zeros, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        wide = x.astype(jnp.float32)
+        wide = x.astype(jnp.float32)  # sums of up to 3136 squares, which bfloat16 would not hold
         norms = jnp.sqrt((wide * wide).sum((1, 2), keepdims=True))
         relative = norms / (norms.mean(-1, keepdims=True) + _EPS)
         return (wide + weight * (wide * relative) + bias).astype(x.dtype)

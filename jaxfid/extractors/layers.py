@@ -71,6 +71,7 @@ class PatchProduct(nn.Module):
         (n, height, width, channels), px = x.shape, self.side_px
         shape = (self.features, channels, px, px)
         weight = self.param("weight", nn.initializers.zeros, shape).astype(x.dtype)
+        # No stride and no overlap: a product of matrices, which every backend does at its best speed.
         patches = x.reshape(n, height // px, px, width // px, px, channels)
         products = lax.Precision[self.precision.products]
         y = jnp.einsum("nhpwqc,fcpq->nhwf", patches, weight, precision=products)
@@ -89,6 +90,7 @@ class LayerNorm(nn.Module):
         weight = self.param("weight", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
         wide = x.astype(jnp.float32)
+        # Centred first: the difference of two large moments would cancel in float32.
         centred = wide - wide.mean(-1, keepdims=True)
         variance = (centred * centred).mean(-1, keepdims=True)
         return (centred * lax.rsqrt(variance + self.eps) * weight + bias).astype(x.dtype)
@@ -114,6 +116,7 @@ def param_shapes(network: nn.Module, side_px: int) -> dict[str, tuple[int, ...]]
       side_px: A side that it takes.
     """
     images = jax.ShapeDtypeStruct((1, side_px, side_px, 3), jnp.float32)
+    # The network itself is the table: it cannot disagree with what it reads.
     variables = jax.eval_shape(network.init, jax.random.key(0), images)
     flat: dict[str, Any] = flax.traverse_util.flatten_dict(variables["params"], sep=".")
     return {name: leaf.shape for name, leaf in flat.items()}

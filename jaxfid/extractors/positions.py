@@ -29,6 +29,7 @@ def position_weights(stored: int, wanted: int, rule: PositionRule) -> Float32[np
 
 def _hub_weights(stored: int, wanted: int) -> Float64[np.ndarray, "n m"]:
     centres = (np.arange(wanted) + 0.5) * stored / (wanted + 0.1) - 0.5
+    # Four taps around each centre, with no widening: without antialias a smaller grid skips positions.
     taps = np.floor(centres)[:, None] + np.arange(-1, 3)
     weights = np.zeros((wanted, stored))
     rows = np.arange(wanted)[:, None]

@@ -123,6 +123,7 @@ def _draw(rng: np.random.Generator, name: str, shape: Shape) -> Float32[np.ndarr
     if len(shape) == 1:
         is_factor = name.endswith((".gamma", ".weight"))
         return np.full(shape, 1.0 if is_factor else 0.0, np.float32)
+    # Tokens and positions are no matrices: each number stands alone, and has variance 1.
     is_token = name.endswith(("_token", "_embed", "latent"))
     bound = np.float32(math.sqrt(3 / (1 if is_token else math.prod(shape[1:]))))
     numbers = rng.random(shape, np.float32)

@@ -87,6 +87,8 @@ class VisionTransformer(nn.Module):
         x = self._add_positions(x)
         if c.pre_norm:
             x = LayerNorm(c.eps, name="norm_pre")(x)
+        # Unrolled and not scanned: a scan would copy each block's weights out of one large array for every
+        # image, and the checkpoint would have to be stacked first.
         x = Chain([functools.partial(Block, c, p)] * c.depth, name="blocks")(x)
         if c.attention_pool:
             x = LayerNorm(c.eps, name="norm")(x)
@@ -104,6 +106,7 @@ class VisionTransformer(nn.Module):
         c, (n, height, width, d) = self.config, patches.shape
         zeros, num_class = nn.initializers.zeros, int(not c.attention_pool)
         stored = self.param("pos_embed", zeros, (1, num_class + c.grid**2, d))
+        # The class token has a position of its own, which is not part of the grid.
         grid = stored[0, num_class:].reshape(c.grid, c.grid, d)
         rows, cols = (position_weights(c.grid, side, c.positions) for side in (height, width))
         highest = lax.Precision.HIGHEST  # small, and the tools do it in float32
@@ -188,6 +191,7 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
         if self.activation == "swiglu":
+            # The gate is the first half, in DINOv2's release as in timm.
             both = Dense(2 * self.width, self.precision, name="w12")(x)
             gate, value = jnp.split(both, 2, axis=-1)
             return Dense(x.shape[-1], self.precision, name="w3")(jax.nn.silu(gate) * value)
@@ -204,6 +208,7 @@ class AttentionPool(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n d"]:
         c, p, (n, t, d) = self.config, self.precision, x.shape
+        # The query is the same for every image, and is projected once.
         latent = self.param("latent", nn.initializers.zeros, (1, 1, d)).astype(x.dtype)
         q = Dense(d, p, name="q")(latent).reshape(1, 1, c.heads, d // c.heads)
         kv = Dense(2 * d, p, name="kv")(x).reshape(n, t, 2, c.heads, d // c.heads)

@@ -72,6 +72,7 @@ def axis_taps(size: int, out: int, num_taps: int) -> AxisTaps:
     scale = size / out
     stretch = max(scale, 1.0)
     centres = (np.arange(out) + 0.5) * scale
+    # Truncation towards zero, as C's cast.
     first = np.maximum((centres - _SUPPORT * stretch + 0.5).astype(np.int32), 0)
     last = np.minimum((centres + _SUPPORT * stretch + 0.5).astype(np.int32), size)
     pixels = first[:, None] + np.arange(num_taps)
@@ -107,6 +108,7 @@ def resize_rounded(
     """
     n, side_h, side_w, _ = images.shape
     out = rows.first.shape[1]
+    # Widths first, as Pillow up to version 12: the rounding between the axes makes the order matter.
     turned = _to_integers(images).swapaxes(1, 2).reshape(n, side_w, side_h * 3)
     narrow = _sum_taps(turned, cols).reshape(n, out, side_h, 3).swapaxes(1, 2)
     small = _sum_taps(narrow.reshape(n, side_h, out * 3), rows)
@@ -134,6 +136,7 @@ def _sum_taps(images: Int32[Array, "n side m"], taps: AxisTaps) -> Int32[Array, 
         rows = take_rows(images, jnp.minimum(first + k, side - 1))
         return total + jax.lax.dynamic_index_in_dim(weights, k, 2) * rows
 
+    # 255 times the sum of the absolute weights, at most 1.4 * 2^22, stays below 2^31.
     half = jnp.full((n, first.shape[1], m), 1 << (_PRECISION_BITS - 1), jnp.int32)
     total = jax.lax.fori_loop(jnp.int32(0), jnp.int32(weights.shape[2]), add_tap, half)
     return jnp.clip(total >> _PRECISION_BITS, 0, 255)
