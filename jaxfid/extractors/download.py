@@ -75,6 +75,7 @@ def download(
                     f"{_size_bytes(part)} of {size_bytes} bytes are kept for the next call)"
                 ) from error
             time.sleep(backoff_s * 2**attempt)
+    # Under its final name a file is always the right one.
     _check_digest(url, part, sha256)
     move_file(part, destination)
 
@@ -92,7 +93,7 @@ def _check_digest(url: str, part: pathlib.Path, sha256: str) -> None:
 def _transfer(url: str, part: pathlib.Path, size_bytes: int, timeout_s: float) -> None:
     """Brings the part to its full size, or raises with what has come kept."""
     start = _size_bytes(part)
-    if start == size_bytes:
+    if start == size_bytes:  # a call was killed between the last byte and the check
         return
     try:
         response = _open(url, start, timeout_s)
@@ -103,7 +104,7 @@ def _transfer(url: str, part: pathlib.Path, size_bytes: int, timeout_s: float) -
     with contextlib.closing(response):
         _check_length(url, response, size_bytes - start)
         with append_file(part) as file, _progress(part, start, size_bytes) as bar:
-            file.truncate(start)
+            file.truncate(start)  # to nothing where the server sends the whole file again
             for chunk in _read_chunks(response, size_bytes - start):
                 file.write(chunk)
                 bar.update(len(chunk))

@@ -44,6 +44,7 @@ def load_manifest() -> tuple[Release, ...]:
     Raises:
       JaxfidError: The installation lacks the file.
     """
+    # Where a wheel has it first: beside an installed package may lie anyone's folder.
     package = pathlib.Path(__file__).parents[1]
     for root in (package, package.parent):
         path = root / "weights" / "manifest.json"

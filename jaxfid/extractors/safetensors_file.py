@@ -65,7 +65,7 @@ def _parse_header(text: bytes) -> dict[str, Any]:
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
+    if len(dict(pairs)) != len(pairs):  # `json` would silently keep the last
         raise ValueError("a name twice")
     return dict(pairs)
 
@@ -77,6 +77,7 @@ def _parse_entry(name: str, entry: object) -> _Entry:
             pass
         case _:
             raise InputError(f"no intact safetensors file: no description of {shorten(name)}")
+    # BF16, F8 and F4 could be read with another library; no network here is published in them.
     if dtype not in _DTYPES:
         raise InputError(
             f"{name:.80}: expected a type of {', '.join(_DTYPES)}, found {shorten(dtype)}; convert "

@@ -114,6 +114,7 @@ def _find_storages(
             raise InputError(
                 f"truncated: storage {key:.40} ends beyond the file's {len(data)} bytes"
             )
+        # The format says each size twice; where they differ, all that follow are misplaced.
         if count != storage.size:
             raise InputError(f"storage {key:.40}: {storage.size} numbers declared, {count} found")
     return starts
@@ -169,7 +170,7 @@ def _find_member(archive: zipfile.ZipFile, data: bytes, root: str, storage: Stor
         raise InputError(f"storage {storage.key:.40} is missing from the archive")
     member = archive.getinfo(name)
     expected = storage.size * storage.dtype.itemsize
-    if member.file_size != expected:
+    if member.file_size != expected:  # before a view is made of bytes that belong to a neighbour
         raise InputError(
             f"storage {storage.key:.40}: expected {expected} bytes, found {member.file_size}"
         )
@@ -177,6 +178,7 @@ def _find_member(archive: zipfile.ZipFile, data: bytes, root: str, storage: Stor
         pass  # which compares the name at the member's own place with that in the list
     name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(data, member.header_offset)
     start = member.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+    # A view: the checksum of a gigabyte makes no copy of it.
     numbers = memoryview(data)[start : start + expected]
     if len(numbers) < expected or zlib.crc32(numbers) != member.CRC:
         raise InputError(f"storage {storage.key:.40}: corrupt, its checksum does not fit")
@@ -200,7 +202,7 @@ def _make_arrays(
 
 def _make_array(view: Tensor, storage: np.ndarray) -> np.ndarray:
     itemsize = storage.dtype.itemsize
-    if 0 in view.shape:
+    if 0 in view.shape:  # its strides may be any numbers, and NumPy would check them
         return np.empty(view.shape, storage.dtype)
     strides = tuple(stride * itemsize for stride in view.strides)
     array = np.ndarray(view.shape, storage.dtype, storage.data, view.offset * itemsize, strides)

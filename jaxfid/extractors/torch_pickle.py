@@ -75,7 +75,7 @@ def read_views(file: io.BytesIO) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         for name, value in content.value.items()
         if not (isinstance(name, str) and isinstance(value, Tensor))
     ]
-    if foreign:
+    if foreign:  # a training checkpoint, with its optimizer and its epoch
         raise InputError(f"expected a dict of tensors by name, found {', '.join(foreign[:20])}")
     return content.value, tuple(map(str, content.repeated_keys))
 
@@ -83,6 +83,7 @@ def read_views(file: io.BytesIO) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 def _tensors_of(module: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
     """Yields parameters and buffers by dotted path, as a state dict has them."""
     for name, value in module.attributes.items():
+        # Numbers, texts and lists among the attributes are the code's, not parameters.
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value
         elif isinstance(value, Module):
@@ -148,6 +149,7 @@ class _Globals(dict[str, object]):
     """What a torch pickle may name: the table below, and any class of a TorchScript archive."""
 
     def __missing__(self, name: str) -> object:
+        # The archive's own classes: their code lies beside and is never looked at.
         if name.startswith("__torch__."):
             return Constructor(Module)
         raise KeyError(name)

@@ -122,6 +122,7 @@ def import_weights(path: str | pathlib.Path) -> StoredWeights:
     file = _read_network(path)
     target = _cache_path(file)
     with _writing_cache():
+        # The bytes that were checked, not the file again: it may have been exchanged since.
         write_file(target, file.data)
     return _as_stored(target, file)
 
@@ -138,6 +139,7 @@ def download_weights() -> StoredWeights:
     release = official_release()
     target = _official_path(release)
     with _writing_cache(), lock(cache_dir(), "a download of weights", wait=True):
+        # Looked at under the lock: the process that was waited for may have brought them.
         with contextlib.suppress(InputError):
             return _as_stored(target, _read_official(target, release))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +151,7 @@ def weights_status() -> WeightsStatus:
     """Returns what "auto" would load and what lies in the cache, each file read and checked."""
     stored, damaged = [], []
     for path in sorted(cache_dir().glob("*/*")):
-        if path.suffix == ".part":
+        if path.suffix == ".part":  # the next download goes on from it
             continue
         try:
             stored.append(_as_stored(path, _read_network(path)))
@@ -215,6 +217,7 @@ def _read_network(path: str | os.PathLike[str]) -> WeightsFile:
     """The file's tensors, all checked to be the network's; a file of the cache is what it was."""
     path = pathlib.Path(path).expanduser()
     file = read_tensors(path)
+    # The folder's name says what was stored there; a user's own file has no such name.
     if path.parent.parent == cache_dir() and not file.sha256.startswith(path.parent.name):
         raise InputError(
             f"{path}: expected the weights of sha256 {path.parent.name}..., found {file.sha256}: the "
@@ -259,6 +262,7 @@ def _recognise(file: WeightsFile) -> Release | None:
     for release in load_manifest():
         if release.sha256 == file.sha256:
             return release
+        # Last, because it reads all numbers once more.
         if release.tensors_sha256 and release.tensors_sha256 == file.tensors_sha256():
             return release
     return None
@@ -281,6 +285,7 @@ def _as_stored(path: pathlib.Path, file: WeightsFile) -> StoredWeights:
 
 def _cache_path(file: WeightsFile) -> pathlib.Path:
     """A folder named by the digest, in which the file keeps its own name."""
+    # The release's own file name, whatever the imported file was called: "auto" looks there.
     for release in load_manifest():
         if release.sha256 == file.sha256:
             return _official_path(release)

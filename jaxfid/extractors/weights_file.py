@@ -49,6 +49,7 @@ def read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
     path = as_path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a weights file, found no file there")
+    # As large as it is now: weights have no size that all of them stay below.
     data = read_file(path, max_bytes=stat_file(path).num_bytes)
     try:
         tensors, repeated = _parse(data, path.suffix)

@@ -56,7 +56,7 @@ def list_names(path: str | os.PathLike[str]) -> list[str] | None:
         case "npz":
             with open_npz(path) as file:
                 return file.names
-        case "npy":
+        case "npy":  # a plain array may be a covariance alone as well as features
             with open_npy(path) as (_, header):
                 return None if header is None else []
         case "pickle":
@@ -74,6 +74,7 @@ def read_arrays(path: str | os.PathLike[str], wanted: Collection[str]) -> tuple[
     """
     match kind_of(path):
         case "npz":
+            # ADM's files hold gigabytes of images beside: only what is wanted is read.
             with open_npz(path) as file:
                 return file.names, {n: file.read(n) for n in file.names if n in wanted}
         case "npy":

@@ -12,7 +12,7 @@ from jaxfid.errors import InputError
 from jaxfid.stats.containers import kind_of
 from jaxfid.stats.json_array import make_json_array, read_json_array
 from jaxfid.stats.layouts import FEATURE_NAMES, check_features_array
-from jaxfid.storage.files import write_file
+from jaxfid.storage.files import reading, write_file
 from jaxfid.storage.npy import open_npy, read_npy
 from jaxfid.storage.npz import Npz, open_npz
 from jaxfid.storage.paths import as_path
@@ -66,15 +66,16 @@ def load_features(path: str | os.PathLike[str]) -> Features:
         floating array of shape `(vectors, width)`.
     """
     name = os.fspath(path)
-    if not as_path(path).exists():
-        raise InputError(f"{name}: expected a file of features, found nothing there")
+    with reading(path):
+        if not as_path(path).exists():
+            raise InputError(f"{name}: expected a file of features, found nothing there")
     match kind_of(path):
         case "npz":
             with open_npz(path) as file:
                 return _read(file, name)
         case "npy":
             return Features(check_features_array(read_npy(path), name))
-        case "pickle":
+        case "pickle":  # no tool is known that pickles features
             raise InputError(f"{name}: expected features in an .npy or .npz file, found a pickle")
 
 
@@ -108,7 +109,7 @@ def _read(file: Npz, path: str) -> Features:
 
 
 def _choose(names: list[str], path: str) -> str:
-    for name in FEATURE_NAMES:
+    for name in FEATURE_NAMES:  # labels, logits and the like may lie beside
         if name in names:
             return name
     if len(names) == 1:

@@ -37,7 +37,7 @@ def read_json_array(array: object, name: str) -> dict[str, Any]:
       InputError: It holds no text, too much of it, or no JSON object.
     """
     text = _as_text(array, name)
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:  # parsed, it takes many times its text
         raise InputError(
             f"{name}: expected at most {MAX_CHARACTERS} characters of JSON, found {len(text)}"
         )
@@ -51,7 +51,7 @@ def read_json_array(array: object, name: str) -> dict[str, Any]:
 
 
 def _as_text(array: object, name: str) -> str:
-    if isinstance(array, str):
+    if isinstance(array, str):  # of a pickle
         return array
     if not isinstance(array, np.ndarray) or array.dtype.kind != "U" or array.shape != ():
         raise InputError(f"{name}: expected text, found {shorten(array)}")

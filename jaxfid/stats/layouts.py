@@ -105,6 +105,7 @@ def make_stats(arrays: Arrays, found: Iterable[str], group: str | None = None) -
     Raises:
       InputError: The arrays are missing, ambiguous, or no mean and covariance.
     """
+    # Names at the top come first: a file of ours with a dict beside is still a file of ours.
     if group is not None or not is_known(arrays):
         arrays = _choose_group(arrays, found, group)
     for layout in LAYOUTS:
@@ -121,6 +122,7 @@ def _choose_group(arrays: Arrays, found: Iterable[str], group: str | None) -> Ar
     chosen = group
     if chosen is None and groups:
         chosen = _PREFERRED_GROUP if _PREFERRED_GROUP in groups else groups[0]
+        # To guess between networks would give a number that is none.
         if chosen != _PREFERRED_GROUP and len(groups) > 1:
             raise InputError(f"expected a choice of {_listing(groups)}: name one, as in PATH#NAME")
     if chosen is None:
@@ -175,8 +177,10 @@ def _centre(
 ) -> tuple[np.ndarray, np.ndarray]:
     if count is None:
         raise InputError(f"expected {layout.counts[0]} beside {layout.mean}, which is a sum")
+    # StyleGAN's class keeps zeros where it was asked for features alone.
     if not outer.any():
         raise InputError(f"{layout.cov}: expected sums, found zeros: only features were captured")
+    # In float64, as the sums are: the difference loses digits where means are large.
     mean = total / count
     return mean, (outer - count * np.outer(mean, mean)) / (count - 1)
 
@@ -186,6 +190,7 @@ def _read_count(layout: Layout, arrays: Arrays) -> int | None:
     if name is None:
         return None
     value = arrays[name]
+    # A list or text would become an array of any size or none.
     count = np.asarray(value if isinstance(value, np.ndarray | int) else np.nan)
     if count.shape != () or count.dtype.kind not in "iu" or count < 2:
         shown = f"{count!r:.60}" if count.ndim else shorten(count.item())

@@ -43,6 +43,7 @@ def _leaves(tree: object, path: str) -> list[tuple[str, Leaf]]:
         tree = tree.content()
     if isinstance(tree, dict):
         prefix = f"{path}/" if path else ""
+        # Numbers as keys name nothing that is looked for.
         items = [(f"{prefix}{key}", item) for key, item in tree.items() if type(key) is str]
     elif isinstance(tree, list | tuple):
         items = [(f"{path}[{index}]", item) for index, item in enumerate(tree)]
@@ -69,6 +70,7 @@ class _DType(Rebuilt):
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if order not in ("<", ">", "|", "="):
             raise InputError(f"expected the byte order of a dtype, found {shorten(order)}")
+        # The code's last two characters are kind and size; what stands before is an order.
         if not self.holds_objects:
             self._code = order + self._code[-2:]
 
@@ -92,6 +94,7 @@ class _Array(Rebuilt):
         """Takes shape, type, order and numbers."""
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _DType):
             raise InputError("expected the state of an array, found something else")
+        # As `ndarray.__reduce__` documents it. The version says nothing that is needed.
         _version, shape, dtype, is_fortran, data = state
         if dtype.holds_objects:
             self.objects = data if isinstance(data, list) else None

@@ -21,6 +21,7 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_text(text: str) -> str:
     """Returns the digest of a text; a file name that is not UTF-8 has one as well."""
+    # Python keeps a name that is not UTF-8 as lone surrogates, which plain UTF-8 refuses.
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
@@ -36,7 +37,9 @@ def digest_arrays(arrays: Mapping[str, ArrayLike]) -> str:
     """
     digest = hashlib.sha256()
     for name, value in sorted(arrays.items()):
+        # `ascontiguousarray` would make one axis of none, and so one digest of two shapes.
         array = np.asarray(value, order="C")
+        # A list of JSON: no name can run into the type that follows it.
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.data)
     return digest.hexdigest()
@@ -44,6 +47,7 @@ def digest_arrays(arrays: Mapping[str, ArrayLike]) -> str:
 
 def digest_stream(file: ByteReader) -> str:
     """Returns the digest of what is left of an open file, which is read to its end."""
+    # `hashlib.file_digest` asks for a `readinto`, which files of a bucket need not have.
     digest = hashlib.sha256()
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)

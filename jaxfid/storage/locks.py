@@ -45,11 +45,12 @@ def lock(path: str | os.PathLike[str], what: str, *, wait: bool = False) -> Iter
       InputError: Another process holds it (its id and machine are named), or it cannot be written.
     """
     path = as_path(path)
-    if isinstance(path, RemotePath):
+    if isinstance(path, RemotePath):  # see above: better no lock than one that outlives its holder
         yield
         return
     with writing(path):
         descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
+    # Closing the descriptor is what unlocks, and the system closes it for a process that is killed.
     try:
         _hold(descriptor, path, what, wait=wait)
         yield
@@ -93,13 +94,16 @@ def _acquire(descriptor: int, path: epath.Path, *, wait: bool) -> bool:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         elif msvcrt is not None:
+            # msvcrt locks bytes from the current position on, even behind the end of the file.
             os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
             _warn(path, "this Python has neither fcntl nor msvcrt")
-    except (BlockingIOError, PermissionError):
+    except (BlockingIOError, PermissionError):  # of fcntl, and of msvcrt
         return False
-    except OSError as error:
+    except (
+        OSError
+    ) as error:  # some network file systems have no locks; they are not a reason to stop
         _warn(path, error.strerror)
     return True
 

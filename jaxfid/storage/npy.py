@@ -91,7 +91,7 @@ def _read_fields(stream: SupportsRead, name: str) -> tuple[dict[str, Any], int]:
     if len(length_bytes) < struct.calcsize(length_format):
         raise InputError(f"{name}: expected a NumPy array, found only the start of a header")
     (length,) = struct.unpack(length_format, length_bytes)
-    if length > _MAX_HEADER_BYTES:
+    if length > _MAX_HEADER_BYTES:  # before as many bytes are read
         raise InputError(
             f"{name}: expected a header of at most {_MAX_HEADER_BYTES} bytes, found {length}"
         )
@@ -116,6 +116,7 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
 def _is_shape(shape: object) -> bool:
     if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
         return False
+    # `type`, not `isinstance`: True is an int, and no side.
     return all(type(side) is int and 0 <= side < _MAX_ARRAY_BYTES for side in shape)
 
 
@@ -136,6 +137,7 @@ def _make_dtype(descr: object, name: str) -> np.dtype:
 
 def _check_size(header: NpyHeader, name: str, num_bytes: int) -> None:
     extent = math.prod(max(side, 1) for side in header.shape) * header.dtype.itemsize
+    # Dimensions beside one of size 0 cost nothing and still overflow NumPy's sums.
     if extent >= _MAX_ARRAY_BYTES or header.header_bytes + header.num_bytes != num_bytes:
         raise InputError(
             f"{name}: expected {header.num_bytes} bytes of shape {header.shape} and type "
@@ -157,7 +159,7 @@ def open_npy(path: str | os.PathLike[str]) -> Iterator[tuple[ByteReader, NpyHead
         num_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
         fields, _ = _read_fields(file, name)
-        if fields["descr"] in ("|O", "O"):
+        if fields["descr"] in ("|O", "O"):  # what `np.save` writes of a dict
             yield file, None
             return
         file.seek(0)

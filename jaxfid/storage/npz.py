@@ -38,8 +38,9 @@ class Npz:
     def __init__(self, archive: zipfile.ZipFile, path: str) -> None:
         self._archive, self._path = archive, path
         members = archive.infolist()
+        # As `np.load` names them.
         self._members = {m.filename.removesuffix(".npy"): m for m in members}
-        if len(self._members) != len(members):
+        if len(self._members) != len(members):  # which of the two is meant, tools disagree about
             raise InputError(f"{path}: expected each array once, found a name twice")
 
     @property
@@ -59,6 +60,7 @@ class Npz:
         header = self.header(name)
         member = self._members[name]
         with self._faults(name) as label, self._archive.open(member) as file:
+            # Read again and not sought: zipfile computes the checksum of what passes by.
             file.read(header.header_bytes)
             data = file.read(header.num_bytes)
             # Reading on to the end is what makes zipfile compare the checksum.
@@ -73,8 +75,9 @@ class Npz:
             zipfile.ZIP_DEFLATED,
         ):
             raise InputError(f"{label}: expected a stored or deflated array, found another kind")
+        # Deflate packs up to 1032 to 1, so that a header can ask for a thousand times the file.
         allowed = max(FREE_INFLATION_BYTES, MAX_INFLATION * member.compress_size)
-        if member.compress_type == zipfile.ZIP_STORED:
+        if member.compress_type == zipfile.ZIP_STORED:  # is as large as it is
             allowed = member.compress_size
         if member.file_size > allowed:
             raise InputError(

@@ -72,6 +72,7 @@ class RemotePath(epath.Path):
     def _fresh(self) -> tuple[Any, str]:
         """The same, with nothing remembered: another process may have written there since."""
         system, path = self._place
+        # A listing is remembered under the folder that was listed.
         system.invalidate_cache(system._parent(path))
         system.invalidate_cache(path)
         return system, path
@@ -129,7 +130,7 @@ class RemotePath(epath.Path):
     def find(self) -> dict[str, dict[str, Any]]:
         """Returns the same of all objects below this path, by their names relative to it."""
         system, path = self._fresh()
-        root = path.rstrip("/") + "/"
+        root = path.rstrip("/") + "/"  # names come in the place's words, with the bucket
         return {
             name.removeprefix(root): info for name, info in system.find(path, detail=True).items()
         }
@@ -158,7 +159,7 @@ def as_path(path: str | os.PathLike[str]) -> epath.Path:
     match = _SCHEME.match(text)
     if match is None:
         return LocalPath(text)
-    if match[1] in _LOCAL_SCHEMES:
+    if match[1] in _LOCAL_SCHEMES:  # fsspec serves these too, without what `files` guards against
         return LocalPath(text[match.end() :])
     _check_scheme(text, match[1])
     return RemotePath(text)
@@ -171,6 +172,7 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 
 
 def _check_scheme(url: str, scheme: str) -> None:
+    # Asked here and not at the first use: a long run must not find out at its end.
     try:
         fsspec.get_filesystem_class(scheme)
     except ValueError as error:

@@ -109,6 +109,7 @@ def read_pickle(
         raise
     except _DAMAGE as error:
         raise InputError(f"damaged or truncated pickle: {str(error)[:200]}") from error
+    # Only now: while the pickle runs, its lists still grow.
     _check_tree(value)
     return PickleContent(value, tuple(machine.repeated_keys))
 
@@ -118,6 +119,7 @@ class _BoundedStream:
 
     def __init__(self, stream: ByteReader) -> None:
         self._stream = stream
+        # The size is the bound: a pickle is never longer than its file.
         position = stream.tell()
         self._left = stream.seek(0, 2) - position
         self.num_read = 0
@@ -229,11 +231,14 @@ class _Machine:
             case "GLOBAL":
                 push(self._find(str(argument).replace(" ", ".", 1)))
             case "STACK_GLOBAL":
+                # Popped values may be anything; only texts can name a global.
                 global_name, module = pop(), pop()
                 if type(global_name) is not str or type(module) is not str:
                     raise TypeError("the name of a global is no text")
                 push(self._find(f"{module}.{global_name}"))
-            case "REDUCE" | "NEWOBJ":
+            case (
+                "REDUCE" | "NEWOBJ"
+            ):  # the second for subclasses of dict; both only call a Constructor
                 arguments, constructor = pop(), pop()
                 push(self._call(constructor, arguments))
             case "BUILD":
@@ -255,7 +260,7 @@ class _Machine:
 
     def _extend(self, items: list[object]) -> None:
         target = self.stack[-1]
-        if type(target) is not list:
+        if type(target) is not list:  # ours are exact types: an object of ours has no `extend`
             raise TypeError(f"cannot append to a {type(target).__name__}")
         target.extend(items)
 
@@ -267,6 +272,7 @@ class _Machine:
             # A key that nests is never needed, and hashing one deep enough overflows the C stack.
             if not isinstance(key, _KEY_TYPES):
                 raise TypeError(f"a {type(key).__name__} as key of a dict")
+            # A state dict with a name twice is ambiguous: which value a tool takes is its choice.
             if key in target:
                 self.repeated_keys.append(key)
             target[key] = value

@@ -47,7 +47,7 @@ def test_damage_comes_from_the_seed_alone(fuzz):
 
 def test_damaged_files_of_every_format_are_read_or_refused(tmp_path):
     done = subprocess.run(
-        [sys.executable, FOLDER, "--files", "25", "--seed", "1"],
+        [sys.executable, FOLDER, "--files", "15", "--seed", "1"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,7 @@
 """Paths are opened in one room: a file, a pickle or a header that is read elsewhere has no guard."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -21,9 +22,14 @@ NOT_YET = {
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
 
 
+@functools.cache
+def parse(path):
+    return ast.parse(path.read_text())
+
+
 def calls_of(path):
     """The calls in a module that open, read or write a file."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path)):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
@@ -48,7 +54,7 @@ def test_no_module_unpickles():
     using = {
         str(path.relative_to(ROOT))
         for path in ROOT.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.Import) and {a.name for a in node.names} & UNPICKLERS
     }
     assert not using
