@@ -8,7 +8,12 @@ Near the reference the first order vanishes. The distance then varies by its sec
 at the sample instead of the population count that twice: the spread is 1.4 times too large. The mean square
 of the curvature over pairs of images tells how much is counted twice, and it is taken off.
 
-What this does not hold: another training seed of the model, and the bias of few images.
+Simulated with 64 features, error bars are right to about 10 % on average from five images per feature on,
+and up to 20 % too large from one on. With fewer images than features they are between 0.8 and 1.4 of the
+truth. A single one scatters more the nearer the model is to the reference: by 4 to 10 % at a distance of a
+sixth of the trace, by 15 to 40 % where the distributions are the same.
+
+What they do not hold: another training seed of the model, and the bias of few images.
 """
 
 import dataclasses
