@@ -12,7 +12,7 @@ from jaxfid.images.interface import ImageSource
 from jaxfid.images.sources import open_source
 from jaxfid.stats.features import Features, is_features_file, load_features
 from jaxfid.stats.files import Stats, is_stats_file, load_stats
-from jaxfid.storage.npy import open_npz
+from jaxfid.storage.npz import open_npz
 from jaxfid.storage.paths import as_path
 
 Images = str | os.PathLike[str] | np.ndarray | Sequence[Any] | ImageSource | Stats | Features
