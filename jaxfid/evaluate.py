@@ -135,6 +135,8 @@ def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageS
     if len(settings.features.extractors) > 1:
         raise InputError("extractor: expected one network for one file, found several")
     image_set = open_image_set(images, **settings.features.opening())
+    # Before the devices start, which is a meeting of all processes that nobody can leave.
+    require_agreement(settings, [image_set])
     return Evaluation(settings, [image_set]), image_set
 
 
