@@ -95,11 +95,11 @@ class FeatureSettings:
         """Returns what an image set is opened with."""
         return {"limit": self.limit, "seed": self.seed, "image_key": self.image_key}
 
-    def weights_of(self, name: str) -> Weights:
+    def weights_of(self, name: str) -> str:
         """Returns the weights that a network is loaded with."""
         if isinstance(self.weights, Mapping):
-            return self.weights.get(name, "auto")
-        return self.weights
+            return os.fspath(self.weights.get(name, "auto"))
+        return os.fspath(self.weights)
 
 
 @dataclasses.dataclass(frozen=True)

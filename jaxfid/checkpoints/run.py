@@ -187,9 +187,12 @@ class Series:
         asked = {spec.name for spec in self._evaluation.specs[name]}
         if self._reference_album is None or not asked & _WITH_REALISM:
             return {}
+        realism = pairs[name].once(compute_manifold).realism
+        if realism is None:  # too few images for its balls, or recall alone was asked for
+            return {}
         real, drawn = pairs[name].vectors
         return keep_extremes(
-            pairs[name].once(compute_manifold).realism,
+            realism,
             (album, drawn, _keys(generated)),
             (self._reference_album, real, _keys(reference)),
         )

@@ -16,10 +16,12 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from jaxfid.cli.options import start_jax
+from jaxfid.cli.output import print_line
 from jaxfid.errors import JaxfidError, WeightsUnavailableError
 from jaxfid.evaluate import compute_metrics
 from jaxfid.extractors.weights import load_weights
 from jaxfid.images.arrays import ArraySource
+from jaxfid.result import SetResult
 
 SIDE_PX = 64
 NUM_REFERENCE, NUM_DISTURBED = 256, 64
@@ -94,7 +96,7 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
       JaxfidError: A score did not grow with its disturbance.
     """
     weights, caution = _choose_weights(weights)
-    print(caution or "FID of disturbed pictures against undisturbed ones.")
+    print_line(caution or "FID of disturbed pictures against undisturbed ones.")
     rng = np.random.default_rng(0)
     reference = ArraySource(draw_pictures(NUM_REFERENCE, rng), name="reference")
     sets = _disturbed_sets(draw_pictures(NUM_DISTURBED, rng), rng)
@@ -103,16 +105,22 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
         for (name, strength), pictures in sets.items()
     ]
     result = compute_metrics(reference, sources, weights=weights, progress=progress)
-    values = (scored.metrics["fid"].value for scored in result.results)
-    scores = dict(zip(sets, values, strict=True))
-    print(make_table(scores))
+    scores = dict(zip(sets, map(_require_value, result.results), strict=True))
+    print_line(make_table(scores))
     draw_figure(
         scores, sets, figure, "Frechet distance of untrained features" if caution else "FID"
     )
-    print(f"Of {NUM_DISTURBED} pictures a set: to be compared with each other alone.")
-    print(f"Figure: {figure}")
+    print_line(f"Of {NUM_DISTURBED} pictures a set: to be compared with each other alone.")
+    print_line(f"Figure: {figure}")
     require_growth(scores)
-    print(caution or "Every score grows with its disturbance.")
+    print_line(caution or "Every score grows with its disturbance.")
+
+
+def _require_value(scored: SetResult) -> float:
+    found = scored.metrics["fid"]
+    if found.value is None:
+        raise JaxfidError(f"{scored.generated}: {found.reason}")
+    return found.value
 
 
 def _choose_weights(weights: str | Path) -> tuple[str | Path, str | None]:

@@ -144,7 +144,7 @@ def start_jax(compile_cache: str | None = None) -> None:
     jax.config.update("jax_num_cpu_devices", count_usable_cores())
     if compile_cache == "none":
         jax.config.update("jax_compilation_cache_dir", None)
-    elif compile_cache or not jax.config.jax_compilation_cache_dir:
+    elif compile_cache or not jax.config.values["jax_compilation_cache_dir"]:
         default = Path(platformdirs.user_cache_dir("jaxfid")) / "compiled"
         jax.config.update("jax_compilation_cache_dir", compile_cache or str(default))
     # JAX leaves out what compiles within a second, which is most programs of a run but the network.

@@ -112,7 +112,8 @@ class Extractor:
 
     def _check_feature(self, found: object, width: int) -> None:
         shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
-        if shape != (2, width) or not jnp.issubdtype(dtype, jnp.floating):
+        is_floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+        if shape != (2, width) or not is_floating:
             raise InputError(
                 f"extractor {self.name}: expected floating features of shape (2, {width}) of two "
                 f"images, found {dtype or type(found).__name__} of shape {shape}"

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from jaxfid.errors import InputError
 from jaxfid.extractors.inception.extractor import make_inception_extractor
@@ -21,8 +20,6 @@ from jaxfid.preprocessing.protocol import (
     Protocol,
 )
 
-Weights = str | Path
-
 
 @dataclasses.dataclass(frozen=True)
 class LoadOptions:
@@ -36,7 +33,7 @@ class LoadOptions:
       features: Names of the features that are needed, the default one first; empty for all.
     """
 
-    weights: Weights = "auto"
+    weights: str = "auto"
     precision: str = "float32"
     protocol: Protocol | None = None
     crop: str | None = None

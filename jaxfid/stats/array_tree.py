@@ -1,6 +1,7 @@
 """Dataclasses of arrays as JAX pytrees."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import jax
@@ -29,7 +30,7 @@ def array_tree(cls: type[_T]) -> type[_T]:
         keys = map(jax.tree_util.GetAttrKey, leaves)
         return tuple(zip(keys, values, strict=True)), structure
 
-    def unflatten(structure: tuple[Any, ...], values: tuple[Any, ...]) -> _T:
+    def unflatten(structure: tuple[Any, ...], values: Iterable[Any]) -> _T:
         tree = object.__new__(cls)
         for name, value in zip((*leaves, *static), (*values, *structure), strict=True):
             object.__setattr__(tree, name, value)
