@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-import pathlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +15,7 @@ from jaxfid.errors import InputError, WeightsUnavailableError
 from jaxfid.extractors.checkpoint_layouts import Shape, convert_tensors
 from jaxfid.extractors.layers import nest_params
 from jaxfid.extractors.weights_file import WeightsFile, read_tensors
+from jaxfid.storage.paths import as_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class NetworkWeights:
 
 
 def load_network_weights(
-    weights: str | pathlib.Path,
+    weights: str | os.PathLike[str],
     make_shapes: Callable[[], Mapping[str, Shape]],
     published: Published,
     *,
@@ -78,7 +79,7 @@ def load_network_weights(
         )
     if weights == "untrained":
         return NetworkWeights("untrained", None, False, nest_params(draw_params(make_shapes())))
-    path, shapes = pathlib.Path(weights).expanduser(), make_shapes()
+    path, shapes = as_path(weights).expanduser(), make_shapes()
     file = read_tensors(path)
     params = _convert(file, path, shapes, network)
     sha256 = file.sha256
@@ -89,7 +90,7 @@ def load_network_weights(
 
 
 def _convert(
-    file: WeightsFile, path: pathlib.Path, shapes: Mapping[str, Shape], network: str
+    file: WeightsFile, path: str | os.PathLike[str], shapes: Mapping[str, Shape], network: str
 ) -> dict[str, np.ndarray]:
     try:
         return convert_tensors(file.tensors, shapes, network=network, repeated=file.repeated)

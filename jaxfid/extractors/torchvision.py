@@ -4,7 +4,7 @@ Its convolutions have the names and shapes of those in the FID's network. The di
 average pools, which count the padding, the average pool of Mixed_7c, and 1000 classes.
 """
 
-import pathlib
+import os
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from jaxfid.extractors.interface import Extractor
 from jaxfid.extractors.precision import Precision, get_precision
 from jaxfid.extractors.weights_file import WeightsFile, read_tensors
 from jaxfid.preprocessing.protocol import Protocol
+from jaxfid.storage.paths import as_path
 
 FILE = "inception_v3_google-0cc3c7bd.pth"
 SHA256_START = "0cc3c7bd"  # torchvision publishes no more of it than the file's name
@@ -49,7 +50,7 @@ EXPECTED = {
 """The tensors that are read. The checkpoint also holds some that only training needs."""
 
 
-def make_torchvision_network(weights: str | pathlib.Path, precision: str) -> Extractor:
+def make_torchvision_network(weights: str | os.PathLike[str], precision: str) -> Extractor:
     """Returns the network up to its last average pool, 2048 features.
 
     Args:
@@ -86,7 +87,7 @@ def _extract(
     return features[_FEATURE]
 
 
-def _load(weights: str | pathlib.Path) -> tuple[str, Params]:
+def _load(weights: str | os.PathLike[str]) -> tuple[str, Params]:
     if weights == "untrained":
         return "untrained", untrained_params()
     if weights == "auto":
@@ -94,7 +95,7 @@ def _load(weights: str | pathlib.Path) -> tuple[str, Params]:
             f"torchvision's weights are not fetched: download {URL} and name it, --weights {FILE}; or a dry "
             "run, whose numbers mean nothing: --weights untrained"
         )
-    path = pathlib.Path(weights).expanduser()
+    path = as_path(weights).expanduser()
     file = read_tensors(path)
     tensors = {name: tensor for name, tensor in file.tensors.items() if not _is_for_training(name)}
     try:

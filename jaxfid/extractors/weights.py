@@ -27,6 +27,7 @@ from jaxfid.extractors.weights_file import WeightsFile, read_tensors
 from jaxfid.storage.digests import digest_arrays
 from jaxfid.storage.files import write_file
 from jaxfid.storage.locks import lock
+from jaxfid.storage.paths import as_path
 
 ENVIRONMENT_VARIABLE = "JAXFID_WEIGHTS"
 _FOLDER_DIGITS = 16
@@ -85,7 +86,7 @@ class WeightsStatus:
     damaged: tuple[str, ...]
 
 
-def load_weights(weights: str | pathlib.Path = "auto") -> Weights:
+def load_weights(weights: str | os.PathLike[str] = "auto") -> Weights:
     """Returns the parameters of the FID's Inception-v3.
 
     Args:
@@ -109,7 +110,7 @@ def load_weights(weights: str | pathlib.Path = "auto") -> Weights:
     return _load_official()
 
 
-def import_weights(path: str | pathlib.Path) -> StoredWeights:
+def import_weights(path: str | os.PathLike[str]) -> StoredWeights:
     """Returns where in the cache the weights of a file now lie, all of its tensors checked.
 
     Official weights are from now on what "auto" loads. Any others are loaded only where that path
@@ -215,7 +216,7 @@ def _unrecognised_paths(official: pathlib.Path) -> list[pathlib.Path]:
 
 def _read_network(path: str | os.PathLike[str]) -> WeightsFile:
     """The file's tensors, all checked to be the network's; a file of the cache is what it was."""
-    path = pathlib.Path(path).expanduser()
+    path = as_path(path).expanduser()
     file = read_tensors(path)
     # The folder's name says what was stored there; a user's own file has no such name.
     if path.parent.parent == cache_dir() and not file.sha256.startswith(path.parent.name):

@@ -99,6 +99,10 @@ class RemotePath(epath.Path):
             if name.rstrip("/") != path.rstrip("/"):  # a folder made by hand lists itself
                 yield self / posixpath.basename(name.rstrip("/"))
 
+    def expanduser(self) -> "RemotePath":
+        """Returns the path itself: a bucket has no home folder."""
+        return self
+
     def mkdir(self, mode: int | None = None, parents: bool = False, exist_ok: bool = False) -> None:
         """Does nothing: a folder of a bucket is there once an object is in it."""
 

@@ -26,6 +26,7 @@ from jaxfid.extractors.weights import (
 )
 from jaxfid.extractors.weights_file import read_tensors
 from jaxfid.storage.digests import digest_arrays
+from jaxfid.storage.files import write_file
 from tests.extractors.loopback import failing, ranged, running_server, whole
 from tests.extractors.torch_files import WRITERS, plain, write_sequential
 from tests.shared_data import WEIGHTS, needs_shared
@@ -139,6 +140,15 @@ def test_a_path_is_loaded_and_called_unrecognised(tmp_path, write):
     assert not loaded.official
     assert_same_params(loaded.params, fold_params(small_tensors()))
     assert load_weights(str(path)).sha256 == loaded.sha256
+
+
+def test_weights_may_lie_in_a_bucket(official, tmp_path):
+    place = f"memory:/{tmp_path}/there.pth"
+    write_file(place, official.read_bytes())
+    assert load_weights(place).official
+    assert import_weights(place).path.name == "official.pth"
+    with pytest.raises(InputError, match="absent: expected a weights file, found no file there"):
+        load_weights(f"memory:/{tmp_path}/absent")
 
 
 def test_a_path_with_the_release_digest_carries_its_name(official):
