@@ -54,7 +54,7 @@ class EvaluatorState:
     def total_over(self, axis: int = 0) -> "EvaluatorState":
         """Returns the state of all images, with one leading axis merged."""
         return EvaluatorState(
-            self.moments.total_over(axis), self.rows.total_over(axis), self.parts.max(axis)
+            self.moments.total_over(axis), self.rows.total_over(axis), jnp.max(self.parts, axis)
         )
 
     def total(self) -> "EvaluatorState":
