@@ -17,8 +17,8 @@ from jaxfid.stats.kept_rows import kept_indices
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
 LEAST_IMAGES = 5000
-LEAST_IMAGES_PER_FEATURE = 10
-"""Of a set that gets an error bar; with fewer images the simulated error bar is too small."""
+LEAST_IMAGES_PER_FEATURE = 5
+"""At the first point of a line that gets an error bar; below it, the simulated one is too small."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FrechetDistanceInfinity:
       value: The intercept: the distance that infinitely many generated images would have.
       slope: The slope of the line; `slope / n` is the bias of the distance of n images.
       stderr: Standard error of the intercept from the sampling of the generated images; None where
-        there are fewer than 10 of them per feature, too few to tell it.
+        the first point has fewer than 5 of them per feature, too few to tell it.
       num_images: How many generated images each point was computed from.
       distances: The distances at those points.
       debiased: The side that was extrapolated. The reference keeps the bias of its own size.
@@ -154,15 +154,15 @@ def _stderr(
     sizes: Int[np.ndarray, " p"],
     weights: Float64[np.ndarray, " p"],
 ) -> float | None:
-    """Returns the standard error of the intercept; None for fewer than 10 images per feature.
+    """Returns the standard error of the intercept; None where the first point has too few images.
 
     To first order, a subset's distance is off by the mean influence of its images. That is the error of
-    the whole set plus an error of its own, which is independent from point to point and has the variance
-    `N / n - 1` of it: subsets of `n` of `N` images are drawn without replacement. Fewer images have
-    errors beyond first order: simulated, this error bar is then up to 18 % too small.
+    the whole set plus an error of its own, which is independent from point to point and has `N / n - 1`
+    times the variance of the whole set's: subsets of `n` of `N` images are drawn without replacement.
+    Few images have errors beyond first order. Simulated, the error bar is then up to 26 % too small.
     """
     count, width = features.shape
-    if count < LEAST_IMAGES_PER_FEATURE * width:
+    if sizes[0] < LEAST_IMAGES_PER_FEATURE * width:
         return None
     kept = np.asarray(features[kept_indices(count)])
     of_whole = influence_stderr(solution.influence(kept), count)

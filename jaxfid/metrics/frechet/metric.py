@@ -23,8 +23,8 @@ NO_ROWS = (
     "no standard error: it needs features of single images, which a statistics file does not hold"
 )
 FEW_IMAGES = (
-    f"no standard error: with fewer than {LEAST_IMAGES_PER_FEATURE} images per feature it would be "
-    "too small"
+    f"no standard error: with fewer than {LEAST_IMAGES_PER_FEATURE} images per feature at the first "
+    "point it would be too small"
 )
 
 

@@ -65,11 +65,12 @@ def test_stderr_is_the_spread_of_independent_samples():
     assert np.mean([each.stderr for each in found]) == pytest.approx(spread, rel=0.16)
 
 
-def test_few_images_have_no_error_bar():
+def test_a_line_that_starts_with_few_images_has_no_error_bar():
     features = np.random.default_rng(0).normal(size=(80, 8))
     reference = prepare_reference(np.zeros(8), np.eye(8))
     assert frechet_distance_infinity(reference, features).stderr > 0
     assert frechet_distance_infinity(reference, features[:79]).stderr is None
+    assert frechet_distance_infinity(reference, features, least_images=39).stderr is None
 
 
 def test_says_which_side_is_debiased():
