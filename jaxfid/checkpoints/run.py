@@ -133,8 +133,6 @@ class Series:
         fields: dict[str, Any] = {}
         try:
             fields = self._see(checkpoint, reference)
-        except InputError:
-            raise
         except JaxfidError as error:  # such as images that are not finite: the others may be better
             if isinstance(error, SamplerError) and not checkpoint.path.exists():
                 return None
@@ -157,10 +155,6 @@ class Series:
         generated = self._evaluation.extract_generated(opened, keep_finished=False)
         pairs = self._evaluation.pairs(reference, generated)
         scores = self._evaluation.score(reference, generated, self._notes, pairs=pairs)
-        if opened.source is not None and opened.source.drawn:
-            # Of drawn images they are known only now.
-            remarks = [f"{checkpoint.name}: {remark}" for remark in opened.source.remarks]
-            scores = dataclasses.replace(scores, warnings=[*scores.warnings, *remarks])
         if album is not None:
             pictures |= self._keep_extremes(pairs, reference.image_set, generated, album)
         return {"scores": scores, "pictures": pictures}

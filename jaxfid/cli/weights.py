@@ -1,7 +1,6 @@
 """The command `weights`."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxfid.cli.output import print_line
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
         action.set_defaults(run=run)
         if name == "import":
-            action.add_argument("path", metavar="PATH", type=Path)
+            action.add_argument("path", metavar="PATH")
 
 
 def run(options: argparse.Namespace) -> None:
