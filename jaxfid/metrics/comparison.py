@@ -54,13 +54,22 @@ def _as_model(name: str, result: SetResult) -> Replicates | None:
 
 def _paired_stderr(name: str, a: SetResult, b: SetResult) -> float | None:
     """Returns the error of the difference as one of pairs, where both kept the images of the same indices."""
-    x, y = a.metrics[name].influence, b.metrics[name].influence
-    if x is None or y is None or len(x) != len(y):
+    x, y = a.metrics[name], b.metrics[name]
+    if x.influence is None or y.influence is None or len(x.influence) != len(y.influence):
         return None
     if a.num_images is None or a.num_images != b.num_images:
         return None
     # The values shift the difference, and not its error.
-    return paired_difference(0.0, x, 0.0, y, a.num_images).stderr
+    gap = paired_difference(
+        0.0,
+        x.influence,
+        0.0,
+        y.influence,
+        a.num_images,
+        curvature_a=x.curvature,
+        curvature_b=y.curvature,
+    )
+    return gap.stderr
 
 
 def _to_comparison(best: Replicates, other: Replicates, gap: ModelDifference) -> Comparison:

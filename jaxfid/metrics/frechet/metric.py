@@ -50,7 +50,7 @@ def _compute(pair: SetPair, feature: str) -> MetricValue:
         stderr = influence_stderr(influence, stats.count, curvature=curvature, labels=labels)
     except InputError as error:  # too few images for a spread: the value holds without an error bar
         return dataclasses.replace(known, reason=str(error))
-    return dataclasses.replace(known, stderr=stderr, influence=influence)
+    return dataclasses.replace(known, stderr=stderr, influence=influence, curvature=curvature)
 
 
 def _reference_stderr(pair: SetPair, feature: str, solution: FrechetSolution) -> float | None:
