@@ -16,7 +16,8 @@ import jax
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
-from measure import Report, Row, alternate, make_parser, time_call
+from lib.measure import alternate, make_parser, time_call
+from lib.report import Report, Row
 
 from jaxfid import frechet_distance, frechet_distance_from_features
 from jaxfid.metrics.frechet.distance import frechet_distance_to, prepare_reference

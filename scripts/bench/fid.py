@@ -16,8 +16,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from drawn import draw_pictures, write_folder
-from measure import Finished, Report, Row, alternate, jaxfid_command, make_parser, run_process
+from lib.drawn import draw_pictures, write_folder
+from lib.measure import alternate, make_parser
+from lib.processes import Finished, jaxfid_command, run_process
+from lib.report import Report, Row
 
 PROTOCOL = "legacy_pytorch"
 VALUE_TOLERANCE = 3e-4

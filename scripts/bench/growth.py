@@ -19,7 +19,8 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from measure import Report, Row, Spread, make_parser
+from lib.measure import Spread, make_parser
+from lib.report import Report, Row
 
 BATCH_SIZE = 256
 AGREEMENT = 1e-12
@@ -53,24 +54,23 @@ Costs = dict[Case, list[Cost]]
 def measure(num_images: int, num_devices: int, *, solve: bool) -> Cost:
     """Returns what a pass over so many images costs on so many devices; for a fresh process."""
     # Imported here: a process is never seen to be smaller than the one that started it was.
-    from pipeline import Pipeline, start_jax
-    from stand_in import Noise, make_stand_in
+    from lib.pipeline import Pipeline, start_jax
+    from lib.stand_in import Noise, make_stand_in
 
     from jaxfid import open_source
 
     start_jax(num_devices)
-    pipeline = Pipeline(make_stand_in().make_extractor(), batch_size=BATCH_SIZE)
-    pipeline.moments(pipeline.batches(open_source(Noise(2 * pipeline.batch_size))))
+    pipeline = Pipeline(make_stand_in(), batch_size=BATCH_SIZE, largest=num_images)
+    pipeline.stats(open_source(Noise(2 * pipeline.batch_size)))
     start = time.perf_counter()
-    moments = pipeline.moments(pipeline.batches(open_source(Noise(num_images))))
+    stats = pipeline.stats(open_source(Noise(num_images)))
     pass_s = time.perf_counter() - start
-    if int(moments.count) != num_images:
-        raise SystemExit(f"{num_images} images asked for, {moments.count} counted")
-    mean, cov = moments.mean(), moments.cov()
-    solve_s = _time_solve(mean, cov) if solve else None
+    if stats.count != num_images:
+        raise SystemExit(f"{num_images} images asked for, {stats.count} counted")
+    solve_s = _time_solve(stats.mean, stats.cov) if solve else None
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
-    return Cost(pass_s, solve_s, peak_bytes / MIB, float(np.trace(cov)))
+    return Cost(pass_s, solve_s, peak_bytes / MIB, float(np.trace(stats.cov)))
 
 
 def _time_solve(mean: np.ndarray, cov: np.ndarray) -> float:

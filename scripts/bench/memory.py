@@ -15,8 +15,10 @@ import math
 import tempfile
 from pathlib import Path
 
-from drawn import draw_pictures, write_zip
-from measure import Finished, Report, alternate, jaxfid_command, make_parser, run_process
+from lib.drawn import draw_pictures, write_zip
+from lib.measure import alternate, make_parser
+from lib.processes import Finished, jaxfid_command, run_process
+from lib.report import Report
 
 FLAT = 1.10
 MIB = 2**20

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import Report, Row, Spread, alternate, make_parser, run_process
+from lib.measure import Spread, alternate, make_parser
+from lib.processes import run_process
+from lib.report import Report, Row
 
 WIDTH = 2048
 GOAL = 3.0

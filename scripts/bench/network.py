@@ -19,11 +19,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from drawn import draw_pictures
-from jaxfid_network import JaxfidNetwork, measure_matmul_rate
-from measure import Report, Row, Spread, alternate, make_parser
-from pipeline import start_jax
-from served import Served
+from lib.drawn import draw_pictures
+from lib.measure import Spread, alternate, make_parser
+from lib.network_rate import JaxfidNetwork, measure_matmul_rate
+from lib.pipeline import start_jax
+from lib.processes import Served
+from lib.report import Report, Row
 
 SIDE_PX = 32
 FEATURE_TOLERANCE = {"float32": 1e-5, "tensorfloat32": 1e-2, "bfloat16": 1e-1}

@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from drawn import draw_pictures
-from measure import Report, Row, Spread, alternate, make_parser
-from pipeline import start_jax
+from lib.drawn import draw_pictures
+from lib.measure import Spread, alternate, make_parser
+from lib.pipeline import fid_of, start_jax
+from lib.report import Report, Row
 
 from jaxfid import compute_metrics, compute_stats
 from jaxfid.evaluator import Evaluator
@@ -75,7 +76,7 @@ class Run:
             state = self._step(self._evaluator, state, images)
         jax.block_until_ready(state)
         start = time.perf_counter()
-        value = self._evaluator.compute(state).metrics["fid"].value
+        value = fid_of(self._evaluator.compute(state))
         self._last_solve_s = time.perf_counter() - start
         return value
 
@@ -91,7 +92,7 @@ class Run:
         """Returns by what share the first images' FID differs from that of `compute_metrics`."""
         few = self._batches[: max(1, COMPARED // len(self._batches[0]))]
         (scored,) = compute_metrics(self._reference, [_on_host(few)], **self._settings).results
-        return abs(self.score(few) / scored.metrics["fid"].value - 1)
+        return abs(self.score(few) / fid_of(scored) - 1)
 
 
 def _on_host(batches: Batches) -> np.ndarray:
@@ -106,7 +107,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", choices=PLANS["gpu"]["precisions"])
     parser.add_argument("--side", type=int, default=32, help="of the images, pixels (%(default)s)")
     parser.add_argument("--dims", type=int, default=2048)
-    parser.add_argument("--blocks", type=int, default=1, help="for error bars; 1 for none")
     options = parser.parse_args()
     for name, value in PLANS[jax.default_backend()].items():
         setattr(options, name, getattr(options, name) or value)
@@ -119,7 +119,7 @@ def _make_runs(options: argparse.Namespace, report: Report) -> dict[str, Run]:
     sizes = (options.batch_size, options.side)
     batches = make_batches(options.images, *sizes, seed=1)
     others = make_batches(max(options.images // 2, options.batch_size), *sizes, seed=0)
-    fixed = {"weights": options.weights, "dims": options.dims, "blocks": options.blocks}
+    fixed = {"weights": options.weights, "dims": options.dims}
     runs = {}
     for precision in options.precisions:
         run = runs[precision] = Run({**fixed, "precision": precision}, batches, others)
@@ -157,7 +157,7 @@ def main() -> None:
     ]
     report.table(
         f"{options.images} images of {options.side} pixels from device memory to FID, "
-        f"dims {options.dims}, weights {options.weights}, blocks {options.blocks}",
+        f"dims {options.dims}, weights {options.weights}",
         rows,
     )
     if jax.default_backend() == "gpu" and options.images == PLANS["gpu"]["images"]:

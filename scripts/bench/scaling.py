@@ -12,16 +12,17 @@ About 8 minutes at the defaults on two cores, most of it for compiling once per 
 import argparse
 import json
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-from drawn import draw_pictures, write_folder
-from measure import Report, Row, Spread, alternate, jaxfid_command, make_parser, time_call
-from pipeline import start_jax
+from lib.drawn import draw_pictures, write_folder
+from lib.measure import Spread, alternate, make_parser, time_call
+from lib.pipeline import fid_of, start_jax
+from lib.processes import jaxfid_command, run_together
+from lib.report import Report, Row
 
 from jaxfid import compute_metrics, compute_stats, save_stats
 
@@ -54,7 +55,7 @@ class Runs:
     def on_devices(self, count: int) -> float:
         """Scores the set on so many devices of this process and returns its FID."""
         result = compute_metrics(self._stats, [self._images], devices=count, **self._settings)
-        return result.results[0].metrics["fid"].value
+        return fid_of(result.results[0])
 
     def on_processes(self, count: int) -> float:
         """Scores the set with so many processes and returns the FID that the first of them wrote."""
@@ -68,7 +69,7 @@ class Runs:
             "score", self._stats, self._images, "--json", output, "--devices", "1"
         )
         command += ["--compile-cache", self._cache, *map(str, (*settings, *distributed))]
-        _run_together([[*command, "--process-id", str(index)] for index in range(count)])
+        run_together([[*command, "--process-id", str(index)] for index in range(count)])
         return json.loads(output.read_text())["results"][0]["metrics"]["fid"]["value"]
 
     def timed(self, name: str, score: Callable[[], float]) -> Callable[[], float]:
@@ -82,30 +83,6 @@ class Runs:
 
         run()
         return run
-
-
-def _run_together(commands: list[list[str | Path]]) -> None:
-    """Runs processes at once; one that fails ends the bench with its last words."""
-    running = [
-        subprocess.Popen(
-            [str(word) for word in command],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for command in commands
-    ]
-    words = [process.communicate()[1] for process in running]
-    for process, said in zip(running, words, strict=True):
-        if process.returncode:
-            raise SystemExit(f"{' '.join(process.args)}\nfailed:\n{said[-3000:]}")
-
-
-def _has_distributed() -> bool:
-    help_text = subprocess.run(
-        jaxfid_command("score", "--help"), capture_output=True, text=True, check=True
-    )
-    return "--distributed" in help_text.stdout
 
 
 def main() -> None:
@@ -127,7 +104,7 @@ def main() -> None:
         for count in options.devices:
             name = f"{count} device{'s' * (count > 1)}"
             sides[name] = runs.timed(name, lambda n=count: runs.on_devices(n))
-        for count in options.processes if _has_distributed() else ():
+        for count in options.processes:
             name = f"{count} process{'es' * (count > 1)}"
             sides[name] = runs.timed(name, lambda n=count: runs.on_processes(n))
         found: dict[str, Spread] = alternate(sides, options.rounds)
@@ -139,8 +116,6 @@ def main() -> None:
         for name in sides
     ]
     report.table(f"{options.limit} images, dims {options.dims}, weights {options.weights}", rows)
-    if len(sides) == len(options.devices) and options.processes:
-        report.note("Processes: not measured, this jaxfid has no --distributed.")
     report.note(
         "Seconds: a whole process each for processes; for devices without the start of Python."
     )

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float64
-from measure import Report, Row, make_parser
+from lib.measure import make_parser
+from lib.report import Report, Row
 
 from jaxfid.metrics.frechet import solve
 from jaxfid.metrics.frechet.distance import frechet_distance

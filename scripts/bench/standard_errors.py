@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
-from measure import Report, Row, make_parser
+from lib.measure import make_parser
+from lib.report import Report, Row
 
 from jaxfid.metrics.cmmd import cmmd
 from jaxfid.metrics.inception_score import inception_score

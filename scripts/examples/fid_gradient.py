@@ -51,7 +51,9 @@ def lower_fid(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the example."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Lowers the FID of a few images by gradient steps."
+    )
     parser.add_argument("reference", help="images or a statistics file")
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--dims", type=int, default=2048)

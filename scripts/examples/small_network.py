@@ -37,10 +37,10 @@ class SmallNetwork(nn.Module):
         return x.mean(axis=(1, 2))
 
 
-def make_network() -> jaxfid.FeatureNetwork:
+def make_network() -> jaxfid.Extractor:
     """Returns the network with its weights and the way its images are prepared."""
     network = SmallNetwork()
     params = network.init(jax.random.key(0), jnp.zeros((1, SIZE_PX, SIZE_PX, 3)))
-    return jaxfid.FeatureNetwork(
+    return jaxfid.Extractor(
         name="small", protocol=PROTOCOL, width=WIDTH, params=params, apply=network.apply
     )

@@ -40,7 +40,7 @@ def main() -> None:
     sys.path.insert(0, str(HERE))
     from formats import FORMATS
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fuzzes every reader with damaged files.")
     parser.add_argument("--files", type=int, default=200, help="damaged files of each format")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--format", action="append", choices=FORMATS, help="only this one")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from extraction import FEATURES, start_jax
 from precision import compare_precisions
-from protocols import compare_protocols
+from protocols import TOOLS, compare_protocols
 
 from jaxfid.extractors.precision import PRECISIONS
 

@@ -1,7 +1,5 @@
 """Features of image files by jaxfid, and the error of features as all tables here give it."""
 
-import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,24 +8,20 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxfid import ImageSource, open_source
-from jaxfid.extraction.accumulators import FeatureStore
-from jaxfid.extraction.decoding import prepare_image
-from jaxfid.extraction.devices import is_cpu, local_mesh
-from jaxfid.extraction.feature_pass import FeaturePass, run_pass
-from jaxfid.extractors.inception.extractor import make_inception_extractor
-from jaxfid.extractors.weights import load_weights
-from jaxfid.images.batches import Batches
-from jaxfid.preprocessing.protocol import Protocol, get_protocol
+from jaxfid.extraction.extract import ExtractOptions, Request, choose_batch_size, extract
+from jaxfid.extraction.image_set import ImageSet, Needs
+from jaxfid.extractors.registry import LoadOptions, load_extractor
+from jaxfid.images.cores import count_usable_cores
+from jaxfid.preprocessing.protocol import get_protocol
 
 FEATURES = ("64", "192", "768", "2048")
-ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 16, 128
 
 Features = dict[str, Float[np.ndarray, "n d"]]
 
 
 def start_jax() -> None:
     """Sets a CPU device per core, as the command line does, before JAX starts."""
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", count_usable_cores())
 
 
 def open_some(folder: Path, count: int) -> ImageSource:
@@ -37,7 +31,7 @@ def open_some(folder: Path, count: int) -> ImageSource:
     return source.take([number * len(source) // count for number in range(count)])
 
 
-def extract(
+def extract_features(
     sources: Sequence[ImageSource],
     *,
     weights: str,
@@ -46,28 +40,12 @@ def extract(
     precision: str = "float32",
 ) -> list[Features]:
     """Returns the named features of every image of each source."""
-    named = get_protocol(protocol)
-    extractor = make_inception_extractor(
-        load_weights(weights), named, features=features, precision=precision
-    )
-    feature_pass = FeaturePass(extractor, local_mesh())
-    return [_extract_one(source, feature_pass, named, features) for source in sources]
-
-
-def _extract_one(
-    source: ImageSource, feature_pass: FeaturePass, protocol: Protocol, features: Sequence[str]
-) -> Features:
-    mesh = feature_pass.mesh
-    rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
-    batches = Batches(
-        source,
-        batch_size=rows * mesh.size,
-        num_workers=2,
-        prepare=functools.partial(prepare_image, protocol=protocol),
-    )
-    stores = {name: FeatureStore(name) for name in features}
-    run_pass(feature_pass, batches, stores.values())
-    return {name: store.features() for name, store in stores.items()}
+    choices = LoadOptions(weights, precision, get_protocol(protocol), features=features)
+    extractor = load_extractor("inception", choices)
+    request = Request(extractor, Needs(features=frozenset(features)))
+    options = ExtractOptions(choose_batch_size(None, max(map(len, sources)), None))
+    seen = (extract(ImageSet(s.name, s), [request], options) for s in sources)
+    return [dict(one.by_extractor[extractor.name].features) for one in seen]
 
 
 def relative_errors(

@@ -3,7 +3,7 @@
 import argparse
 
 import jax
-from extraction import Features, extract, open_some, relative_errors
+from extraction import Features, extract_features, open_some, relative_errors
 
 from jaxfid import frechet_distance_from_features
 
@@ -16,7 +16,9 @@ def compare_precisions(options: argparse.Namespace) -> None:
     print(f"Per precision, against float32, on {device}: {counts}\n")
     names = dict.fromkeys(["float32", *options.precisions])
     found = {
-        name: extract(sources, weights=options.weights, features=options.features, precision=name)
+        name: extract_features(
+            sources, weights=options.weights, features=options.features, precision=name
+        )
         for name in names
     }
     print(

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from extraction import Features, extract, open_some, relative_errors
+from extraction import Features, extract_features, open_some, relative_errors
 
 LIMIT = 1e-5
 """Relative L2 of one image's features: float32 rounding of resize and network, in another order."""
@@ -27,7 +27,7 @@ def compare_protocols(options: argparse.Namespace) -> bool:
     worst = 0.0
     for protocol in options.protocols:
         chosen = {"weights": options.weights, "protocol": protocol, "features": options.features}
-        found = extract(sources, **chosen)
+        found = extract_features(sources, **chosen)
         files = [
             folder / key
             for folder, source in zip((options.reference, options.images), sources, strict=True)

@@ -1,24 +1,18 @@
-"""What every bench shares: whole processes, alternating rounds, medians with their spread, a report.
-
-Imports nothing outside the standard library, so that a bench which measures processes stays small itself.
-"""
+"""What a bench prints and writes: checks of values, tables, goals, and the machine they are from."""
 
 import argparse
-import dataclasses
 import datetime
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import measure_busy_share, read_cpu_name, read_versions
+from lib.machine import measure_busy_share, read_cpu_name, read_versions
+from lib.measure import Spread
+from lib.processes import run_process
 
 OWN_PACKAGES = ("jaxfid", "jax", "jaxlib", "flax", "numpy", "scipy", "pillow")
 PEER_PACKAGES = (
@@ -30,107 +24,11 @@ PEER_PACKAGES = (
     "numpy",
     "scipy",
 )
-SETTLE_S = 0.5
-"""Pause before each timed run: threads of the side before may spin on for a while after their work."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """The runs of one side: their median, and what they lay between."""
-
-    runs: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle run, or the mean of the two middle ones."""
-        return statistics.median(self.runs)
-
-    def map(self, function: Callable[[float], float]) -> "Spread":
-        """Returns the same runs in another unit."""
-        return Spread(tuple(map(function, self.runs)))
-
-    def __str__(self) -> str:
-        return f"{self.median:.4g} ({min(self.runs):.4g}..{max(self.runs):.4g})"
-
-
 BUSY_SHARE = 0.05
 """Of all cores: with more of them at other work, a note says that times mean little."""
 
 Cell = str | int | float | Spread | None
 Row = Mapping[str, Cell]
-
-
-def alternate(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Spread]:
-    """Returns what each side answered: every side once per round, every second round backwards.
-
-    So a machine that slows down or speeds up meanwhile does so for all of them.
-    """
-    runs: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides)[:: -1 if number % 2 else 1]:
-            time.sleep(SETTLE_S)
-            runs[name].append(sides[name]())
-            print(f"  round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
-    return {name: Spread(tuple(found)) for name, found in runs.items()}
-
-
-def time_call(function: Callable[[], Any]) -> float:
-    """Returns the seconds that a call takes."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A process that has ended well.
-
-    Attributes:
-      seconds: From its start to its end.
-      peak_bytes: Most memory that was resident in it at a time, its own children not counted.
-      stdout: What it printed.
-    """
-
-    seconds: float
-    peak_bytes: int
-    stdout: str
-
-
-def run_process(command: Sequence[str | Path]) -> Finished:
-    """Runs a program to its end; one that fails ends the bench with its last words."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = time.perf_counter()
-        process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=err)
-        # Not `process.wait`: only this call tells the memory of this one child.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        for stream in (out, err):
-            stream.seek(0)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(map(str, command))}\nfailed:\n{err.read()[-3000:]}")
-        unit_bytes = 1 if sys.platform == "darwin" else 1024
-        return Finished(seconds, usage.ru_maxrss * unit_bytes, out.read())
-
-
-def jaxfid_command(*arguments: str | Path) -> list[str | Path]:
-    """Returns the command line that runs this environment's jaxfid."""
-    return [sys.executable, "-m", "jaxfid", *arguments]
-
-
-def make_parser(purpose: str | None, *, rounds: int = 3) -> argparse.ArgumentParser:
-    """Returns a parser with what all benches are asked; `purpose` is the bench's docstring."""
-    parser = argparse.ArgumentParser(
-        description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    name = Path(sys.argv[0]).stem
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, help="runs of each side (%(default)s)"
-    )
-    parser.add_argument(
-        "--json", type=Path, default=Path(f"out/bench/{name}.json"), help="(default %(default)s)"
-    )
-    return parser
 
 
 class Report:

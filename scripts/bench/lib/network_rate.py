@@ -1,17 +1,16 @@
 """jaxfid's side of the network bench: its network on all devices, and what the devices could do at most."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from measure import Spread, alternate, time_call
-from pipeline import Pipeline, make_extractor
 
 from jaxfid import open_source
 from jaxfid.extraction.devices import local_mesh, map_over_devices, put_rows
 from jaxfid.extractors.precision import get_precision
+from jaxfid.images.batches import Batch
+from lib.measure import Spread, alternate, time_call
+from lib.pipeline import Pipeline, make_inception
 
 PROTOCOL = "legacy_pytorch"
 FEATURE = "2048"
@@ -22,28 +21,28 @@ class JaxfidNetwork:
 
     def __init__(self, images: np.ndarray, weights: str, precision: str, steps: int) -> None:
         self._images, self._steps = images, steps
-        self._extractor = make_extractor(weights, PROTOCOL, [FEATURE], precision=precision)
-        self._made: dict[int, tuple[Pipeline, Any]] = {}
+        self._extractor = make_inception(weights, PROTOCOL, FEATURE, precision=precision)
+        self._made: dict[int, tuple[Pipeline, Batch]] = {}
 
-    def _at(self, batch_size: int) -> tuple[Pipeline, Any]:
+    def _at(self, batch_size: int) -> tuple[Pipeline, Batch]:
         if batch_size not in self._made:
-            pipeline = Pipeline(self._extractor, batch_size=batch_size)
+            pipeline = Pipeline(self._extractor, batch_size=batch_size, largest=batch_size)
             repeats = -(-batch_size // len(self._images))
             source = open_source(np.tile(self._images, (repeats, 1, 1, 1))[:batch_size])
-            self._made[batch_size] = pipeline, next(iter(pipeline.batches(source)))
+            self._made[batch_size] = pipeline, next(iter(pipeline.decode(source)))
         return self._made[batch_size]
 
     def features(self) -> Float[np.ndarray, "n 2048"]:
         """Returns the features of the images."""
         pipeline, batch = self._at(len(self._images))
-        return np.asarray(pipeline.network(batch)[FEATURE])[: len(self._images)]
+        return np.asarray(pipeline.features(batch))[: len(self._images)]
 
     def run(self, batch_size: int) -> float:
         """Returns the seconds of the steps, after one that is not timed."""
         pipeline, batch = self._at(batch_size)
 
         def take_steps(count: int) -> None:
-            jax.block_until_ready([pipeline.network(batch) for _ in range(count)])
+            jax.block_until_ready([pipeline.features(batch) for _ in range(count)])
 
         take_steps(1)
         return time_call(lambda: take_steps(self._steps))
@@ -52,7 +51,8 @@ class JaxfidNetwork:
         """Returns the floating-point operations per image, as XLA counts those of the network."""
         image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
         lowered = jax.jit(self._extractor.apply).lower(self._extractor.params, image)
-        return lowered.cost_analysis()["flops"]
+        counted = lowered.cost_analysis()
+        return float("nan") if counted is None else counted["flops"]
 
 
 def measure_matmul_rate(precision: str, width: int, rounds: int) -> Spread:
