@@ -6,7 +6,7 @@ from typing import Literal
 
 from scipy.special import ndtr, stdtr
 
-from jaxfid.metrics.replicates import Replicates, Seeds
+from jaxfid.model_result import Replicates, Seeds
 from jaxfid.rounding import format_value
 
 SIGNIFICANCE = 0.05
