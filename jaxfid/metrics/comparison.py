@@ -111,7 +111,11 @@ def _comparable(name: str, candidates: Sequence[Candidate]) -> list[Candidate]:
     """
     if any(candidate.summary.count > 1 for candidate in candidates):
         return list(candidates)
-    return [c for c in candidates if (metric := c.metric_with_influence(name)) and metric.stderr is not None]
+    return [
+        c
+        for c in candidates
+        if (metric := c.metric_with_influence(name)) and metric.stderr is not None
+    ]
 
 
 def _order(name: str, candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -137,3 +139,12 @@ def test_unequal_models_are_told_apart():
     ]
     # Seven standard errors apart, on four degrees of freedom.
     assert np.mean([difference.conclusive for difference in found]) > 0.95
+
+
+def test_a_single_set_moves_at_least_as_far_as_its_own_sampling_does():
+    steady = model("A", [2.0, 2.001, 2.002])  # which spreads far less than the set's images do
+    found = compare_models(steady, summarise_replicates("B", [2.5], [0.3]))
+    assert found.stderr == pytest.approx(math.hypot(0.001 / math.sqrt(3), 0.3))
+    assert not found.conclusive
+    known = compare_models(steady, summarise_replicates("B", [2.5], [0.0001]))
+    assert known.stderr == pytest.approx(0.001 * math.sqrt(1 + 1 / 3))
