@@ -89,15 +89,15 @@ def run(options: argparse.Namespace) -> None:
     """
     on_entry = _make_reporter(options.tensorboard)
     start_jax(options.compile_cache)
+    from jaxfid.report.model_table import format_tables
     from jaxfid.report.run_folder import RunFolder
-    from jaxfid.report.tables import format_table
 
     try:
         entries = _compare(options, on_entry)
     except KeyboardInterrupt:
-        print_line(format_table(RunFolder(options.out).entries))
+        print_line(format_tables(RunFolder(options.out).entries))
         raise
-    print_line(format_table(entries))
+    print_line(format_tables(entries))
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
         raise JaxfidError("; ".join(str(entry.failure) for entry in failed))
