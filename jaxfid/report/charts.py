@@ -15,13 +15,14 @@ from jaxfid.report.tables import known_metric
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A metric's curve."""
+    """A metric's curve: `legend` has the kind of each mark and what it means, where marks are several."""
 
     identifier: str
     column: int
     heading: str
     direction: str
     band: str
+    legend: Sequence[tuple[str, str]]
     svg: Markup
 
 
@@ -43,14 +44,15 @@ def make_chart(
     stepped = [point for point in known if point.step is not None]
     points = stepped if len(stepped) > 1 else known
     # Not the metric's name: identifiers of the page are made of nothing out of a file.
-    identifier = f"chart{column}"
+    identifier, band = f"chart{column}", _make_band(name, models)
     return Chart(
         identifier=identifier,
         column=column,
         heading=heading(name),
         direction="more is better" if greater_is_better(name) else "less is better",
         band=_describe_band(points, left_out=len(known) - len(points)),
-        svg=draw_curve(points, prefix=identifier, band=_make_band(name, models)),
+        legend=_make_legend(points, band),
+        svg=draw_curve(points, prefix=identifier, band=band),
     )
 
 
@@ -85,9 +87,27 @@ def _make_point(row: Row, name: str) -> Point | None:
     )
 
 
+def _make_legend(points: Sequence[Point], band: Band | None) -> list[tuple[str, str]]:
+    if not _are_replicates(points):
+        return []
+    draws = any(point.noise_seed is not None for point in points)
+    legend = [("dot", "each draw" if draws else "each run")]
+    if len({point.run for point in points}) > 1:
+        legend.append(("thread", "a run"))
+    if band is not None and band.places and all(point.step is not None for point in points):
+        between = "runs" if band.seeds == "training seeds" else band.seeds
+        legend.append(("line", f"mean of the {between}"))
+        legend.append(("band", f"1 standard deviation between {between}"))
+    return legend
+
+
+def _are_replicates(points: Sequence[Point]) -> bool:
+    return len({(point.run, point.noise_seed) for point in points}) > 1
+
+
 def _describe_band(points: Sequence[Point], *, left_out: int) -> str:
     end = f"; {left_out} without a step left out" if left_out else ""
-    if len({(point.run, point.noise_seed) for point in points}) > 1:
-        return f"; the legend names the band{end}"
+    if _are_replicates(points):
+        return end
     known = any(point.stderr for point in points)
     return f"; band \N{PLUS-MINUS SIGN} {BAND_STDERRS} standard errors{end}" if known else end

@@ -46,7 +46,6 @@ _STYLE: dict[Any, Any] = {  # Matplotlib's own type of the names is not public
     "grid.color": _RULE,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": False,
 }
 
 Places = Float[np.ndarray, " n"]
@@ -93,7 +92,8 @@ def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None
 
     Where every point has a step, steps are the horizontal axis, else the points in their order. Replicates
     are drawn over each other: a dot for each, a thin line for each run, and the mean in its band of one
-    standard deviation. Without replicates the band is `BAND_STDERRS` standard errors each way.
+    standard deviation. Without replicates the band is `BAND_STDERRS` standard errors each way. The picture
+    holds no legend, which would not fit where it is scaled down: the page has it.
 
     Args:
       points: In the order of the curve, at least one.
@@ -176,14 +176,10 @@ def _draw_replicates(
     runs = list(dict.fromkeys(point.run for point in points))
     for run in runs if len(runs) > 1 else ():
         axes.plot(*_mean_line(places, points, run), "-", linewidth=0.8, color=_INK, alpha=0.5)
-    values = [point.value for point in points]
-    draws = any(point.noise_seed is not None for point in points)
-    label = f"each {'draw' if draws else 'run'}"
-    axes.plot(places, values, "o", ms=4, color=_INK, label=label, zorder=3)
+    axes.plot(places, [point.value for point in points], "o", ms=4, color=_INK, zorder=3)
     steps_are_places = all(point.step is not None for point in points)
     if band is not None and band.places and steps_are_places:
         _draw_band(axes, band)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize="small", borderpad=0)
 
 
 def _mean_line(
@@ -198,12 +194,10 @@ def _mean_line(
 
 
 def _draw_band(axes: Axes, band: Band) -> None:
-    between = "runs" if band.seeds == "training seeds" else band.seeds
     steps, means, spreads = map(np.array, zip(*band.places, strict=True))
-    axes.plot(steps, means, linewidth=2, color=_ACCENT, label=f"mean of the {between}", zorder=4)
-    label = f"1 standard deviation between {between}"
+    axes.plot(steps, means, linewidth=2, color=_ACCENT, zorder=4)
     low, high = means - spreads, means + spreads
-    axes.fill_between(steps, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label=label)
+    axes.fill_between(steps, low, high, color=_ACCENT, alpha=0.18, linewidth=0)
 
 
 def _draw_targets(axes: Axes, places: Places, points: Sequence[Point], prefix: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxfid.metrics.model_difference import RETRAINING_REMARK
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import Model
@@ -83,7 +84,8 @@ def describe_best_model(
     close = _not_told_apart(name, best.name, comparisons)
     lead = "" if close is None else _describe_lead(close)
     model = best.name[:1].upper() + best.name[1:] if best.name.startswith("step ") else best.name
-    return f"{model} has the {_superlative(name, unofficial)}, {value}{over}{lead}."
+    end = "" if best.count > 1 and best.seeds == "training seeds" else f"; {RETRAINING_REMARK}"
+    return f"{model} has the {_superlative(name, unofficial)}, {value}{over}{lead}{end}."
 
 
 def _superlative(name: str, unofficial: bool) -> str:

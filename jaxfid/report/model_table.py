@@ -56,9 +56,12 @@ def describe_replicates(summaries: Iterable[Replicates | None]) -> str:
 
 
 def _show(summary: Replicates | None) -> tuple[str, str]:
-    """A mean with its standard error, and the spread between replicates."""
+    """A mean with its standard error, and the spread between replicates.
+
+    An error of 0 is left out, as in `show_metric`.
+    """
     if summary is None:
         return "none", ""
     if summary.spread is None:
-        return format_value(summary.mean, summary.sampling), ""
-    return format_value(summary.mean, summary.stderr), f"{summary.spread:.2g}"
+        return format_value(summary.mean, summary.sampling or None), ""
+    return format_value(summary.mean, summary.stderr or None), f"{summary.spread:.2g}"

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.text_table import align_columns, fit_columns
 from jaxfid.result import Comparison, MetricValue, SetResult
 
-_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)$")
+_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)(?=$| noise \d+$)")
 _DRAWS = ("run", "noise_seed")
 _CSV_PARTS = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
 
@@ -93,12 +94,24 @@ def describe_gap(comparison: Comparison | None) -> str:
 
 
 def short_names(entries: Sequence[Entry]) -> dict[str, str]:
-    """Returns how tables call the checkpoints: without endings, where these tell none apart."""
-    names = [entry.name for entry in entries]
-    short = [printable(_ENDINGS.sub("", name)) for name in names]
+    """Returns how tables call the checkpoints: without endings and the folder of all runs.
+
+    What would make two names one stays.
+    """
+    names, folder = [entry.name for entry in entries], _common_folder(entries)
+    short = [printable(_ENDINGS.sub("", name.removeprefix(folder))) for name in names]
     return dict(
         zip(names, short if len({*short}) == len(short) else map(printable, names), strict=True)
     )
+
+
+def _common_folder(entries: Sequence[Entry]) -> str:
+    """The folder that holds all runs, with a slash; empty where there are not several."""
+    runs = {entry.run for entry in entries if entry.run is not None}
+    # Not `commonpath`, which refuses a mixture of paths and URLs.
+    shared = os.path.commonprefix(list(runs))  # noqa: RUF071
+    folder, slash, _ = shared.rpartition("/")
+    return folder + slash if len(runs) > 1 else ""
 
 
 def has_step_column(entries: Sequence[Entry]) -> bool:
