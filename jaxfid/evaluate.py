@@ -173,8 +173,14 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
+    if isinstance(generated, str):
+        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
+    opening = choices.features.opening()
+    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
+    groups = group_sets([image_set.name for image_set in sets], replicates)
     with _holding(choices):
-        return _compute_metrics(reference, generated, choices, per_class, on_result)
+        result = _score_sets(against, sets, choices, per_class, on_result)
+    return with_models(result, groups, repeated)
 
 
 @contextlib.contextmanager
@@ -187,24 +193,19 @@ def _holding(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _compute_metrics(
-    reference: Images,
-    generated: Sequence[Images],
+def _score_sets(
+    against: ImageSet,
+    sets: Sequence[ImageSet],
     choices: Settings,
     per_class: bool,
     on_result: Callable[[SetResult], Any],
 ) -> Result:
-    if isinstance(generated, str):
-        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
-    opening = choices.features.opening()
-    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
-    groups = group_sets([image_set.name for image_set in sets], replicates)
     require_agreement(choices, [against, *sets])
     if per_class:
         result = score_per_class(against, sets, choices)
         for scored in result.results:
             on_result(scored)
-        return with_models(result, groups, repeated)
+        return result
     evaluation = Evaluation(choices, [against, *sets])
     notes = [evaluation.check(against, image_set) for image_set in sets]
     prepared = evaluation.extract_reference(against)
@@ -213,7 +214,7 @@ def _compute_metrics(
         extracted = evaluation.extract_generated(image_set)
         results.append(evaluation.score(prepared, extracted, known))
         on_result(results[-1])
-    return with_models(evaluation.result(prepared.image_set, results), groups, repeated)
+    return evaluation.result(prepared.image_set, results)
 
 
 def compute_metrics_from_features(
