@@ -160,10 +160,12 @@ def _test_replicates(a: Replicates, b: Replicates) -> tuple[float, float]:
         single = max(spreads[0], *(m.sampling or 0.0 for m in (a, b) if m.spread is None))
         stderr, freedom = math.hypot(spreads[0] / math.sqrt(counts[0]), single), counts[0] - 1.0
     else:
-        parts = [spread**2 / count for spread, count in zip(spreads, counts, strict=True)]
-        stderr = math.sqrt(sum(parts))
-        scaled = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-        freedom = sum(parts) ** 2 / scaled if scaled > 0 else math.inf
+        errors = [spread / math.sqrt(n) for spread, n in zip(spreads, counts, strict=True)]
+        stderr = math.hypot(*errors)
+        # In units of the whole, so that no square of a large number overflows.
+        parts = [(error / stderr) ** 2 if stderr else 0.0 for error in errors]
+        scaled = sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+        freedom = 1 / scaled if scaled > 0 else math.inf
     return stderr, _p_value(b.mean - a.mean, stderr, freedom)
 
 

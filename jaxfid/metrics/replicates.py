@@ -34,10 +34,13 @@ def summarise_replicates(
         raise InputError(f"{name}: expected one finite value or more, found {list(values)}")
     if stderrs and len(stderrs) != len(values):
         raise InputError(f"{name}: expected {len(values)} standard errors, found {len(stderrs)}")
-    mean, sampling = statistics.fmean(values), _root_mean_square(stderrs)
+    sampling = _root_mean_square(stderrs)
     if len(values) == 1:
-        return Replicates(name, values, mean, None, None, None, sampling, None, seeds)
-    spread = statistics.stdev(values)
+        return Replicates(name, values, values[0], None, None, None, sampling, None, seeds)
+    try:
+        mean, spread = statistics.fmean(values), statistics.stdev(values)
+    except OverflowError as error:  # a damaged file may hold such
+        raise InputError(f"{name}: expected smaller values, found {list(values)}") from error
     stderr = spread / math.sqrt(len(values))
     # Student's t, not 1.96: three replicates know their own spread to a third only.
     half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * stderr
@@ -51,7 +54,7 @@ def _root_mean_square(stderrs: Sequence[float | None]) -> float | None:
     known = [error for error in stderrs if error is not None and math.isfinite(error)]
     if not known or len(known) < len(stderrs):
         return None
-    return math.sqrt(statistics.fmean(error**2 for error in known))
+    return math.hypot(*known) / math.sqrt(len(known))
 
 
 def _share(sampling: float | None, spread: float) -> float | None:
