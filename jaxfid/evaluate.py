@@ -26,6 +26,7 @@ from jaxfid.result import MetricValue, Result, SetResult
 from jaxfid.scoring.agreement import require_agreement
 from jaxfid.scoring.evaluation import Evaluation, compute
 from jaxfid.scoring.per_class import score_per_class
+from jaxfid.scoring.replicates import Grouping, Repeated, group_sets, with_models
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats
@@ -146,6 +147,8 @@ def compute_metrics(
     generated: Sequence[Images],
     *,
     per_class: bool = False,
+    replicates: Grouping | None = None,
+    repeated: Repeated = "training",
     on_result: Callable[[SetResult], Any] = lambda result: None,
     **settings: Unpack[SettingsDict],
 ) -> Result:
@@ -156,6 +159,11 @@ def compute_metrics(
       generated: The sets, each as in `compute_fid`.
       per_class: Score each class by itself as well: class folders, or the labels of a data set, which have
         to be the same on both sides. Frechet distances alone.
+      replicates: Which sets are of one model: `{"A": ["runs/a0", "runs/a1"]}` by the sets' names or by their
+        positions, or a regular expression whose first group names the model. The result has the model's
+        mean, its spread and interval, and models are compared by them.
+      repeated: What the sets of a model have not in common: its "training", or only the "sampling" of one
+        trained network, which says nothing of another training.
       on_result: Called with each set's scores as soon as they are known.
       **settings: Fields of `Settings`.
 
@@ -165,8 +173,14 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
+    if isinstance(generated, str):
+        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
+    opening = choices.features.opening()
+    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
+    groups = group_sets([image_set.name for image_set in sets], replicates)
     with _holding(choices):
-        return _compute_metrics(reference, generated, choices, per_class, on_result)
+        result = _score_sets(against, sets, choices, per_class, on_result)
+    return with_models(result, groups, repeated)
 
 
 @contextlib.contextmanager
@@ -179,17 +193,13 @@ def _holding(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _compute_metrics(
-    reference: Images,
-    generated: Sequence[Images],
+def _score_sets(
+    against: ImageSet,
+    sets: Sequence[ImageSet],
     choices: Settings,
     per_class: bool,
     on_result: Callable[[SetResult], Any],
 ) -> Result:
-    if isinstance(generated, str):
-        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
-    opening = choices.features.opening()
-    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
     require_agreement(choices, [against, *sets])
     if per_class:
         result = score_per_class(against, sets, choices)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jaxfid.errors import InputError
+from jaxfid.model_result import ModelResult, Ranked, to_model_result, to_ranked
 from jaxfid.rounding import format_value
 
 _ARRAYS = ("influence", "curvature")
@@ -118,16 +119,17 @@ class SetResult:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How one generated set compares with the best one in a metric.
+    """How one generated set, or model, compares with the best one in a metric.
 
     Attributes:
       metric: Which metric.
-      best: The set of the best value.
-      other: The other set.
+      best: The set or the model of the best value.
+      other: The other one.
       difference: The other's value less the best's.
-      stderr: Its standard error over the sampling of the generated images.
+      stderr: Its standard error, from the replicates where a model has several, else over the sampling of
+        the generated images.
       conclusive: Whether it is more than chance, by all that is accounted for.
-      p_value: How often equal sets would differ as much, corrected for the number of comparisons.
+      p_value: How often equal ones would differ as much, corrected for the number of comparisons.
       sentence: The comparison in words, with what it accounts for.
     """
 
@@ -161,6 +163,8 @@ class Result:
       results: One per generated set.
       comparisons: Differences between the generated sets, and whether they are more than chance.
       extractors: All that the features of each extractor depend on.
+      replicates: The models with their replicates, where sets were grouped to models.
+      rankings: By metric, where three or more are compared: all of them, the best first.
     """
 
     reference: Mapping[str, Any]
@@ -170,12 +174,19 @@ class Result:
     results: Sequence[SetResult]
     comparisons: Sequence["Comparison"] = ()
     extractors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    replicates: Sequence[ModelResult] = ()
+    rankings: Mapping[str, Sequence[Ranked]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the result as JSON text; what is not known is left out."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["results"] = [result.to_fields() for result in self.results]
-        fields["comparisons"] = [dataclasses.asdict(c) for c in self.comparisons]
+        for name in ("comparisons", "replicates"):
+            fields[name] = [dataclasses.asdict(found) for found in fields[name]]
+        fields["rankings"] = {
+            name: [dataclasses.asdict(ranked) for ranked in ranking]
+            for name, ranking in self.rankings.items()
+        }
         return json.dumps(_without_none(fields), indent=2)
 
     @classmethod
@@ -189,6 +200,12 @@ class Result:
             fields = json.loads(text)
             fields["results"] = tuple(to_set_result(r) for r in fields["results"])
             fields["comparisons"] = tuple(Comparison(**c) for c in fields["comparisons"])
+            # Earlier versions knew of neither.
+            fields["replicates"] = tuple(map(to_model_result, fields.get("replicates", ())))
+            fields["rankings"] = {
+                name: tuple(map(to_ranked, ranking))
+                for name, ranking in fields.get("rankings", {}).items()
+            }
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"result: expected JSON that jaxfid wrote, found: {error}") from error

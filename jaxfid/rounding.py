@@ -35,6 +35,21 @@ def format_value(value: float, stderr: float | None = None) -> str:
     return f"({' +- '.join(shifted)})e{largest:+03d}"
 
 
+def format_bounds(low: float, high: float, stderr: float | None) -> str:
+    """Returns an interval as `14.11 to 14.99`, with the digits that the standard error sets.
+
+    Args:
+      low: Its lower end.
+      high: Its upper end.
+      stderr: As in `format_value`, where it is 0 or not known: six significant digits.
+    """
+    plain = stderr is not None and _exponent(stderr) in _PLAIN_EXPONENTS
+    if stderr is None or not plain or max(map(_exponent, (low, high))) not in _PLAIN_EXPONENTS:
+        return f"{low:.{_VALUE_DIGITS}g} to {high:.{_VALUE_DIGITS}g}"
+    decimals = _ERROR_DIGITS - 1 - _exponent(stderr)
+    return f"{_fixed(low, decimals)} to {_fixed(high, decimals)}"
+
+
 def _exponent(x: float) -> int:
     """Returns the decimal exponent after rounding to the error's digits: 0.0996 is 0.10, so -1."""
     return int(f"{x:.{_ERROR_DIGITS - 1}e}".split("e")[1]) if x else -(10**6)

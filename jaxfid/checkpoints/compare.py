@@ -6,6 +6,7 @@ from typing import Unpack
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
+from jaxfid.checkpoints.noise_seeds import check_noise_seeds, repeat_with_seeds
 from jaxfid.checkpoints.run import OnEntry, Series
 from jaxfid.checkpoints.sampler_identity import describe_sampler
 from jaxfid.checkpoints.sampling import MakeSample, draw_from, load_sampler
@@ -17,7 +18,7 @@ from jaxfid.report.entries import Entry
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.storage.digests import digest_json
-from jaxfid.storage.paths import as_path
+from jaxfid.storage.paths import as_path, match_paths
 
 Location = str | os.PathLike[str]
 
@@ -33,6 +34,7 @@ def compare_checkpoints(
     value_range: ValueRange | None = None,
     watch: Watch | None = None,
     step_pattern: str | None = None,
+    noise_seeds: Sequence[int] | None = None,
     sampler_id: str | None = None,
     fail_fast: bool = False,
     on_entry: OnEntry = lambda entry: None,
@@ -46,7 +48,8 @@ def compare_checkpoints(
 
     Args:
       reference: As in `compute_fid`.
-      checkpoints: Folders of checkpoints or checkpoints, as `find_checkpoints` takes them.
+      checkpoints: Folders of checkpoints or checkpoints, as `find_checkpoints` takes them. Several folders
+        are several training runs of one model, whose checkpoints of one step are its replicates.
       sampler: From a checkpoint's path to `sample(key, n) -> images`; or its name, `module:function`.
       out: Folder of the results.
       num_images: How many images to draw from each.
@@ -54,6 +57,8 @@ def compare_checkpoints(
       value_range: What black and white are in floating images; None for uint8.
       watch: How to go on as new checkpoints are written; None ends with those that are there.
       step_pattern: A regular expression that finds steps in names, as `find_checkpoints` takes it.
+      noise_seeds: Draw each checkpoint once from each of these seeds, which are the same for all; what one
+        checkpoint's draws differ by is sampling alone. None draws once, from `seed`.
       sampler_id: A name of your own for all that the sampler depends on, by which it is known again; where
         it is a closure, a lambda or an object, whose values no source shows.
       fail_fast: Whether a checkpoint that cannot be sampled ends the comparison; otherwise its entry
@@ -68,15 +73,19 @@ def compare_checkpoints(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = _choose(out, settings)
+    seeds = None if noise_seeds is None else check_noise_seeds(noise_seeds)
+    if seeds is not None and "seed" in settings:
+        raise InputError("seed: expected none beside noise_seeds, which take its place")
     make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
     described = describe_sampler(sampler, sampler_id)
 
     def open_set(checkpoint: Checkpoint) -> ImageSet:
+        drawn_from = checkpoint.noise_seed
         source = draw_from(
             checkpoint,
             make_sample,
             num_images=num_images,
-            seed=choices.features.seed,
+            seed=choices.features.seed if drawn_from is None else drawn_from,
             chunk_size=chunk_size,
             value_range=value_range,
             num_devices=choices.runtime.devices,
@@ -87,14 +96,16 @@ def compare_checkpoints(
     drawn = {
         "sampler": described,
         "number of images": num_images,
-        "seed": choices.features.seed,
+        # Which seeds there are is no condition: a row has its own, and more may come.
+        "seed": choices.features.seed if seeds is None else "of each row",
         "chunk size": chunk_size,
         "value range": value_range,
     }
 
     def find() -> list[Checkpoint]:
-        there = checkpoints if watch is None else [c for c in checkpoints if as_path(c).exists()]
-        return find_checkpoints(there, step_pattern)
+        there = checkpoints if watch is None else [c for c in checkpoints if _is_there(c)]
+        found = find_checkpoints(there, step_pattern)
+        return found if seeds is None else repeat_with_seeds(found, seeds)
 
     if not find() and watch is None:
         raise InputError(
@@ -140,6 +151,10 @@ def compare_samples(
             reference, choices, folder, lambda c: opened[c.name], drawn, largest=largest
         )
         return series.run(lambda: found, on_entry=on_entry)
+
+
+def _is_there(location: Location) -> bool:
+    return any(path.exists() for path in match_paths(location))
 
 
 def _choose(out: Location, settings: SettingsDict) -> Settings:

@@ -12,7 +12,7 @@ from etils import epath
 from jaxfid.checkpoints.steps import compile_step_pattern, find_step
 from jaxfid.errors import InputError
 from jaxfid.storage.files import FileStat, list_objects, open_file, stat_file
-from jaxfid.storage.paths import RemotePath, as_path
+from jaxfid.storage.paths import RemotePath, as_path, match_paths
 
 SUFFIXES = (".msgpack", ".safetensors", ".eqx", ".npz")
 """Endings of files that are checkpoints; Flax's own older ones, `checkpoint_100`, have none."""
@@ -40,7 +40,8 @@ class Checkpoint:
       step: Its step by `find_step`; None where its name has none.
       path: Where it is. Of a model in several files, its index or else its first file.
       shards: All files of such a model; empty where `path` is the whole checkpoint.
-      run: The training run that it belongs to, its folder, where several have checkpoints of one name.
+      run: The training run that it belongs to, its folder, where several have checkpoints of one step.
+      noise_seed: What its images are drawn from, where each checkpoint is drawn several times.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Checkpoint:
     path: epath.Path
     shards: tuple[epath.Path, ...] = ()
     run: str | None = None
+    noise_seed: int | None = None
 
     def stamp(self) -> str | None:
         """Returns its size and time, which change when it is written again; None where it is gone."""
@@ -73,6 +75,8 @@ def find_checkpoints(
 ) -> list[Checkpoint]:
     """Returns the checkpoints at these paths, sorted by step; those without a step come last.
 
+    Several folders are runs of one model, where they have checkpoints of one step or one name.
+
     A file is a checkpoint, and so is a folder that Orbax wrote. Any other folder holds checkpoints:
 
     * files that end in `.msgpack`, `.safetensors`, `.eqx` or `.npz`, those of one model in several
@@ -85,17 +89,19 @@ def find_checkpoints(
     Hidden and empty ones and those that are still being written are left out.
 
     Args:
-      paths: Folders of checkpoints, or checkpoints, in any mixture.
+      paths: Folders of checkpoints, or checkpoints, in any mixture; also patterns such as `runs/seed*`.
       step_pattern: A regular expression, for names that the rules misread. The step is its first group. In
         a folder, the checkpoints are then exactly the files and folders in whose names it is found.
 
     Raises:
       InputError: A path does not exist or is given twice, or the pattern is not one.
     """
-    _require_existing("checkpoints", paths)
+    places = [place for path in paths for place in match_paths(path)]
+    _require_existing("checkpoints", places)
     pattern = None if step_pattern is None else compile_step_pattern(step_pattern)
-    found = [child for path in paths for child in _checkpoints_at(as_path(path), pattern)]
-    return _sort(_tell_apart("checkpoints", found))
+    found = [child for place in places for child in _checkpoints_at(place, pattern)]
+    _require_different("checkpoints", found)
+    return _sort(_tell_apart(_name_runs(found)))
 
 
 def find_sets(
@@ -113,7 +119,8 @@ def find_sets(
     _require_existing("samples", paths)
     pattern = None if step_pattern is None else compile_step_pattern(step_pattern)
     found = [_checkpoint(path, pattern) for path in map(as_path, paths)]
-    return _sort(_tell_apart("samples", found))
+    _require_different("samples", found)
+    return _sort(_tell_apart(found))
 
 
 def _require_existing(argument: str, paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -122,18 +129,31 @@ def _require_existing(argument: str, paths: Sequence[str | os.PathLike[str]]) ->
         raise InputError(f"{argument}: expected existing paths, found none at {', '.join(missing)}")
 
 
-def _tell_apart(argument: str, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+def _require_different(argument: str, found: Sequence[Checkpoint]) -> None:
     real = {c.path if isinstance(c.path, RemotePath) else c.path.resolve() for c in found}
     if len(real) < len(found):
         raise InputError(f"{argument}: expected each path once, found one twice")
+
+
+def _tell_apart(found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """Gives checkpoints of equal names those of their folders as well."""
     if len({checkpoint.name for checkpoint in found}) == len(found):
         return found
-    return [_with_run(checkpoint) for checkpoint in found]
+    return [dataclasses.replace(c, name=f"{_folder_of(c)}/{c.name}") for c in found]
 
 
-def _with_run(checkpoint: Checkpoint) -> Checkpoint:
-    run = str(checkpoint.path.parent)
-    return dataclasses.replace(checkpoint, name=f"{run}/{checkpoint.name}", run=run)
+def _name_runs(found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """Says which run each is of, where several have checkpoints of one name or one step."""
+    folders = {_folder_of(checkpoint) for checkpoint in found}
+    places = {(_folder_of(c), c.step) for c in found if c.step is not None}
+    shared = len({step for _, step in places}) < len(places)
+    if len(folders) < 2 or not (shared or len({c.name for c in found}) < len(found)):
+        return found
+    return [dataclasses.replace(c, run=_folder_of(c)) for c in found]
+
+
+def _folder_of(checkpoint: Checkpoint) -> str:
+    return str(checkpoint.path.parent)
 
 
 def _sort(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

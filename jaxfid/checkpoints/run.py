@@ -140,7 +140,8 @@ class Series:
                 raise
             fields = {"failure": str(error)}
         seconds = round(time.monotonic() - began, 3)
-        entry = Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, run=checkpoint.run)
+        draw = {"run": checkpoint.run, "noise_seed": checkpoint.noise_seed}
+        entry = Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, **draw)
         return dataclasses.replace(entry, **fields)
 
     def _see(self, checkpoint: Checkpoint, reference: Prepared) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from jaxfid.preprocessing.value_range import VALUE_RANGES
 NAMED_RANGES = {f"{low:g}..{high:g}": (low, high) for low, high in VALUE_RANGES}
 
 _OF_DRAWING = ("num_images", "chunk_size")
-_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch", "fail_fast")
+_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "noise_seeds", "value_range", "watch", "fail_fast")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sets = parser.add_argument_group("what is compared")
     add = sets.add_argument
     add("--sampler", metavar="MODULE:FUNCTION", help="function(checkpoint_path) -> sample(key, n)")
-    add("--checkpoints", nargs="+", metavar="PATH", help="folders of checkpoints, or checkpoints")
+    add(
+        "--checkpoints",
+        nargs="+",
+        metavar="PATH",
+        help="folders of checkpoints, or checkpoints; several folders are runs of one model, "
+        "matched by step (also as a quoted pattern, 'runs/seed*')",
+    )
     add("--samples", nargs="+", metavar="PATH", help="instead: sets that were sampled before")
     add("--num-images", type=int, metavar="N", help=f"images of each (default {NUM_IMAGES})")
     add("--chunk-size", type=int, metavar="N", help=f"images per call (default {CHUNK_SIZE})")
+    add(
+        "--noise-seeds",
+        type=_split_seeds,
+        metavar="S,S",
+        help="draw each checkpoint once from each of these (default: once, from --seed)",
+    )
     add("--value-range", choices=NAMED_RANGES, help="of floating images (=-1..1 with the sign)")
     add("--step-pattern", metavar="REGEX", help="finds the step in names: its first group")
     parser.add_argument(
@@ -77,15 +89,15 @@ def run(options: argparse.Namespace) -> None:
     """
     on_entry = _make_reporter(options.tensorboard)
     start_jax(options.compile_cache)
+    from jaxfid.report.model_table import format_tables
     from jaxfid.report.run_folder import RunFolder
-    from jaxfid.report.tables import format_table
 
     try:
         entries = _compare(options, on_entry)
     except KeyboardInterrupt:
-        print_line(format_table(RunFolder(options.out).entries))
+        print_line(format_tables(RunFolder(options.out).entries))
         raise
-    print_line(format_table(entries))
+    print_line(format_tables(entries))
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
         raise JaxfidError("; ".join(str(entry.failure) for entry in failed))
@@ -108,9 +120,18 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         value_range=NAMED_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
         fail_fast=bool(options.fail_fast),
+        noise_seeds=options.noise_seeds,
         **{name: number for name, number in drawing.items() if number is not None},
         **settings,
     )
+
+
+def _split_seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        message = f"expected whole numbers with commas, found {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from jaxfid.cli.options import (
 )
 from jaxfid.cli.output import print_line, say, say_skipped
 from jaxfid.cli.processes import is_first
+from jaxfid.cli.replicates import add_replicates, chosen_replicates
 from jaxfid.result import Result, SetResult
 from jaxfid.storage.files import write_file
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_extractor(parser)
     add_metrics(parser)
     add("--per-class", action="store_true", help="each class by itself as well")
+    add_replicates(parser)
     add("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     add("--verify", action="store_const", const=True, help="each distance by SciPy's sqrtm as well")
     add(
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs `score`: a line for each set as it is finished, then how the sets compare.
+    """Runs `score`: a line for each set as it is finished, then for each model, then how they compare.
 
     Raises:
       InputError: An argument or a file is not what it should be.
@@ -48,10 +50,13 @@ def run(options: argparse.Namespace) -> None:
     start_jax(options.compile_cache)
     from jaxfid.evaluate import compute_metrics
 
+    replicates = chosen_replicates(options)  # before the first image
     result = compute_metrics(
         options.reference,
         options.generated,
         per_class=options.per_class,
+        replicates=replicates,
+        repeated=options.repeated,
         on_result=lambda scored: _show(scored, options) if first else None,
         **chosen_settings(options),
     )
@@ -78,5 +83,9 @@ def _finish(result: Result, options: argparse.Namespace) -> None:
         return
     if options.json:
         write_file(options.json, result.to_json() + "\n")
-    for comparison in result.comparisons:
-        print_line(str(comparison))
+    for found in (*result.replicates, *result.comparisons):
+        print_line(str(found))
+    for name, ranking in result.rankings.items():
+        print_line(f"ranking by {name}:")
+        for ranked in ranking:
+            print_line(f"  {ranked}")

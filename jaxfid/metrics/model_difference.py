@@ -6,7 +6,7 @@ from typing import Literal
 
 from scipy.special import ndtr, stdtr
 
-from jaxfid.metrics.replicates import Replicates, Seeds
+from jaxfid.model_result import Replicates, Seeds
 from jaxfid.rounding import format_value
 
 SIGNIFICANCE = 0.05
@@ -104,7 +104,8 @@ def compare_models(
     """Returns how far two models are apart, by their replicates where there are any.
 
     Two models with replicates are compared by Welch's test. Where one has a single set, the other's
-    spread stands for both. Without replicates the sampling of the images is all that is known.
+    spread stands for both, unless the sampling of the single set is larger. Without replicates the
+    sampling of the images is all that is known.
 
     Args:
       a: A model.
@@ -154,13 +155,17 @@ def _test_replicates(a: Replicates, b: Replicates) -> tuple[float, float]:
     spreads = [model.spread for model in (a, b) if model.spread is not None]
     counts = [model.count for model in (a, b) if model.spread is not None]
     if len(spreads) == 1:
-        # One set of one model: as far from its own mean as the other model's replicates are.
-        stderr, freedom = spreads[0] * math.sqrt(1 + 1 / counts[0]), counts[0] - 1.0
+        # One set of one model: as far from its own mean as the other model's replicates are, or as
+        # the sampling of its own images, where that is more.
+        single = max(spreads[0], *(m.sampling or 0.0 for m in (a, b) if m.spread is None))
+        stderr, freedom = math.hypot(spreads[0] / math.sqrt(counts[0]), single), counts[0] - 1.0
     else:
-        parts = [spread**2 / count for spread, count in zip(spreads, counts, strict=True)]
-        stderr = math.sqrt(sum(parts))
-        scaled = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-        freedom = sum(parts) ** 2 / scaled if scaled > 0 else math.inf
+        errors = [spread / math.sqrt(n) for spread, n in zip(spreads, counts, strict=True)]
+        stderr = math.hypot(*errors)
+        # In units of the whole, so that no square of a large number overflows.
+        parts = [(error / stderr) ** 2 if stderr else 0.0 for error in errors]
+        scaled = sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+        freedom = 1 / scaled if scaled > 0 else math.inf
     return stderr, _p_value(b.mean - a.mean, stderr, freedom)
 
 

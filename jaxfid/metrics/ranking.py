@@ -8,27 +8,7 @@ import numpy as np
 
 from jaxfid.errors import InputError
 from jaxfid.metrics.model_difference import ModelDifference, compare_models
-from jaxfid.metrics.replicates import Replicates
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranked:
-    """A model's place among others.
-
-    Attributes:
-      rank: 1 and one more for each model that is better by more than chance. Models that are not
-        told apart may share a rank.
-      model: The model.
-      not_told_apart: The models that it may equal, as far as is known, the best first.
-    """
-
-    rank: int
-    model: Replicates
-    not_told_apart: tuple[str, ...]
-
-    def __str__(self) -> str:
-        same = ", ".join(self.not_told_apart)
-        return f"{self.rank}. {self.model}" + (f" (not told apart from {same})" if same else "")
+from jaxfid.model_result import Ranked, Replicates
 
 
 def compare_all(

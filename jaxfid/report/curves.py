@@ -4,7 +4,7 @@ import dataclasses
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from jaxfid.model_result import Seeds
 from jaxfid.report.printable import printable
 
 BAND_STDERRS = 2
@@ -45,7 +46,6 @@ _STYLE: dict[Any, Any] = {  # Matplotlib's own type of the names is not public
     "grid.color": _RULE,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": False,
 }
 
 Places = Float[np.ndarray, " n"]
@@ -62,6 +62,7 @@ class Point:
       value: A finite number.
       stderr: None where it is not known.
       run: The training run, where there are several.
+      noise_seed: What it was drawn from, where there are several draws of one checkpoint.
     """
 
     identifier: str
@@ -70,18 +71,33 @@ class Point:
     value: float
     stderr: float | None = None
     run: str | None = None
+    noise_seed: int | None = None
 
 
-def draw_curve(points: Sequence[Point], *, prefix: str) -> Markup:
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """What lies over the points of replicates: their mean at each step, and how far they spread.
+
+    Attributes:
+      seeds: What differs between the replicates.
+      places: Step, mean and standard deviation (n - 1) at each step that has several.
+    """
+
+    seeds: Seeds
+    places: Sequence[tuple[int, float, float]]
+
+
+def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None) -> Markup:
     """Returns the curve through the points as an SVG element.
 
-    Where every point has a step, steps are the horizontal axis, else the points in their order. Several runs
-    of one model are drawn over each other: each a thin line through its points, and where runs
-    have a step in common their mean, in a band of one standard deviation between them. A single
-    run has a band of `BAND_STDERRS` standard errors each way.
+    Where every point has a step, steps are the horizontal axis, else the points in their order. Replicates
+    are drawn over each other: a dot for each, a thin line for each run, and the mean in its band of one
+    standard deviation. Without replicates the band is `BAND_STDERRS` standard errors each way. The picture
+    holds no legend, which would not fit where it is scaled down: the page has it.
 
     Args:
       points: In the order of the curve, at least one.
+      band: The means of replicates; None where there are none.
       prefix: Begins every identifier in the picture, so that two pictures share none; letters, digits and
         dashes.
     """
@@ -93,10 +109,9 @@ def draw_curve(points: Sequence[Point], *, prefix: str) -> Markup:
         axes = figure.subplots()
         axes.patch.set_alpha(0)
         places = _draw_places(axes, points)
-        _draw_scale(axes, points)
-        runs = _split_runs(points)
-        if len(runs) > 1:
-            _draw_runs(axes, places, points, runs)
+        _draw_scale(axes, points, band)
+        if len({(point.run, point.noise_seed) for point in points}) > 1:
+            _draw_replicates(axes, places, points, band)
         else:
             _draw_run(axes, places, points)
         _draw_targets(axes, places, points, prefix)
@@ -105,18 +120,10 @@ def draw_curve(points: Sequence[Point], *, prefix: str) -> Markup:
     return _as_element(buffer.getvalue(), prefix)
 
 
-def _split_runs(points: Sequence[Point]) -> Mapping[str | None, list[int]]:
-    """Positions of the points of each run."""
-    runs: dict[str | None, list[int]] = {}
-    for position, point in enumerate(points):
-        runs.setdefault(point.run, []).append(position)
-    return runs
-
-
 def _draw_places(axes: Axes, points: Sequence[Point]) -> Places:
     """Sets the horizontal axis, and returns each point's place on it."""
     steps = [point.step for point in points if point.step is not None]
-    distinct = len({(point.run, point.step) for point in points}) == len(points)
+    distinct = len({(p.run, p.noise_seed, p.step) for p in points}) == len(points)
     if len(steps) == len(points) and distinct:
         axes.set_xlabel("step")
         axes.set_xticks(_choose_ticks(steps))
@@ -140,9 +147,11 @@ def _choose_ticks(steps: Sequence[int]) -> list[int]:
     return [*ticks, *ordered[1:][-1:]]
 
 
-def _draw_scale(axes: Axes, points: Sequence[Point]) -> None:
+def _draw_scale(axes: Axes, points: Sequence[Point], band: Band | None) -> None:
     values = [point.value for point in points]
-    lowest = min(point.value - BAND_STDERRS * (point.stderr or 0) for point in points)
+    ends = [point.value - BAND_STDERRS * (point.stderr or 0) for point in points]
+    ends += [] if band is None else [mean - spread for _, mean, spread in band.places]
+    lowest = min(ends)
     axes.grid(axis="y", linewidth=0.8)
     axes.tick_params(length=0)
     if lowest > 0 and max(values) > LOG_FROM_RATIO * min(values):
@@ -161,34 +170,34 @@ def _draw_run(axes: Axes, places: Places, points: Sequence[Point]) -> None:
     axes.plot(places, values, "o", ms=5, color=_ACCENT, zorder=4)
 
 
-def _draw_runs(
-    axes: Axes,
-    places: Places,
-    points: Sequence[Point],
-    runs: Mapping[str | None, Sequence[int]],
+def _draw_replicates(
+    axes: Axes, places: Places, points: Sequence[Point], band: Band | None
 ) -> None:
-    values = np.array([point.value for point in points])
-    for positions in runs.values():
-        chosen = list(positions)
-        axes.plot(places[chosen], values[chosen], "-", linewidth=0.8, color=_INK, alpha=0.5)
-    axes.plot(places, values, "o", ms=4, color=_INK, label="each run", zorder=3)
-    shared = list(_spread_by_step(points))
-    if shared and all(point.step is not None for point in points):  # else steps are not the axis
-        steps, means, spreads = map(np.array, zip(*shared, strict=True))
-        axes.plot(steps, means, linewidth=2, color=_ACCENT, label="mean of the runs", zorder=4)
-        label = "1 standard deviation between runs"
-        low, high = means - spreads, means + spreads
-        axes.fill_between(steps, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label=label)
-    axes.legend(fontsize="small")
+    runs = list(dict.fromkeys(point.run for point in points))
+    for run in runs if len(runs) > 1 else ():
+        axes.plot(*_mean_line(places, points, run), "-", linewidth=0.8, color=_INK, alpha=0.5)
+    axes.plot(places, [point.value for point in points], "o", ms=4, color=_INK, zorder=3)
+    steps_are_places = all(point.step is not None for point in points)
+    if band is not None and band.places and steps_are_places:
+        _draw_band(axes, band)
 
 
-def _spread_by_step(points: Sequence[Point]) -> Iterator[tuple[int, float, float]]:
-    """Step, mean and standard deviation (n - 1) of the runs, at every step that two of them have."""
-    steps = sorted({point.step for point in points if point.step is not None})
-    for step in steps:
-        values = [point.value for point in points if point.step == step]
-        if len(values) > 1:
-            yield step, float(np.mean(values)), float(np.std(values, ddof=1))
+def _mean_line(
+    places: Places, points: Sequence[Point], run: str | None
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """The places of a run, each once, and the means of its draws there."""
+    found: dict[float, list[float]] = {}
+    for place, point in zip(places, points, strict=True):
+        if point.run == run:
+            found.setdefault(float(place), []).append(point.value)
+    return np.array([*found]), np.array([float(np.mean(values)) for values in found.values()])
+
+
+def _draw_band(axes: Axes, band: Band) -> None:
+    steps, means, spreads = map(np.array, zip(*band.places, strict=True))
+    axes.plot(steps, means, linewidth=2, color=_ACCENT, zorder=4)
+    low, high = means - spreads, means + spreads
+    axes.fill_between(steps, low, high, color=_ACCENT, alpha=0.18, linewidth=0)
 
 
 def _draw_targets(axes: Axes, places: Places, points: Sequence[Point], prefix: str) -> None:

@@ -27,6 +27,7 @@ _ENTRY: Mapping[str, type | UnionType] = {
     "failure": str | None,
     "pictures": Mapping | None,
     "run": str | None,
+    "noise_seed": int | None,
 }
 _SCORES: Mapping[str, type | UnionType] = {
     "generated": str,
@@ -77,6 +78,7 @@ class Entry:
       failure: Why not.
       pictures: Some of its images by kind: `first`, `lowest` and `highest` realism.
       run: The training run that it belongs to, where several runs of one model are compared.
+      noise_seed: What its images were drawn from, where each checkpoint is drawn several times.
     """
 
     name: str
@@ -87,6 +89,13 @@ class Entry:
     failure: str | None = None
     pictures: Mapping[str, Sequence[Picture]] = dataclasses.field(default_factory=dict)
     run: str | None = None
+    noise_seed: int | None = None
+
+    @property
+    def own_name(self) -> str:
+        """The checkpoint's name without its run and its noise."""
+        draw = "" if self.noise_seed is None else name_draw("", self.noise_seed)
+        return self.name.removesuffix(draw).removeprefix("" if self.run is None else f"{self.run}/")
 
     def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
         """Returns what JSON holds of it; numbers that are not finite become null.
@@ -102,6 +111,11 @@ class Entry:
             for kind, found in self.pictures.items()
         }
         return _without_nan(fields)
+
+
+def name_draw(name: str, noise_seed: int) -> str:
+    """Returns what a checkpoint is called when it is drawn from this seed, among others."""
+    return f"{name} noise {noise_seed}"
 
 
 def to_line(entry: Entry) -> str:
@@ -127,6 +141,7 @@ def from_line(line: bytes) -> Entry:
         failure=fields["failure"],
         pictures={kind: [to_picture(p) for p in found] for kind, found in pictures.items()},
         run=fields["run"],
+        noise_seed=fields["noise_seed"],
     )
 
 

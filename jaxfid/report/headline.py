@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxfid.metrics.model_difference import RETRAINING_REMARK
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
+from jaxfid.report.models import Model
 from jaxfid.report.tables import Comparisons, find_best, known_metric, short_names, show_metric
+from jaxfid.rounding import format_value
 
 _FRECHET = {
     "fid": "Frechet distance of these features",
@@ -52,15 +55,42 @@ def describe_best(entries: Sequence[Entry], comparisons: Comparisons, *, unoffic
     if name is None:
         return "No checkpoint could be scored."
     best = find_best(entries, name)
-    title = _FRECHET.get(name, heading(name)) if unofficial else heading(name)
-    which = f"{'highest' if greater_is_better(name) else 'lowest'} {title}"
+    which = _superlative(name, unofficial)
     value, called = show_metric(known_metric(best[0], name)), short_names(entries)
     if len(best) > 1:
         names = _join([called[entry.name] for entry in best])
         return f"The {which} is that of several checkpoints, {value}: {names}."
-    close = _not_told_apart(name, best[0], comparisons)
+    close = _not_told_apart(name, best[0].name, comparisons)
     lead = "" if close is None else _describe_lead([called.get(other, other) for other in close])
     return f"Checkpoint {called[best[0].name]} has the {which}, {value}{lead}."
+
+
+def describe_best_model(
+    models: Sequence[Model], comparisons: Comparisons, name: str, *, unofficial: bool
+) -> str:
+    """Returns the same sentence of models with replicates, by their means, with what these are over.
+
+    Args:
+      models: From `find_models`, at least one with a value of the metric.
+      comparisons: Each one's difference from the best.
+      name: The metric.
+      unofficial: As in `describe_best`.
+    """
+    known = [found for model in models if (found := model.summarise(name)) is not None]
+    choose = max if greater_is_better(name) else min
+    best = choose(known, key=lambda summary: summary.mean)
+    value = format_value(best.mean, best.sampling if best.stderr is None else best.stderr)
+    over = f" over {best.count} {best.seeds}" if best.count > 1 else " of one draw"
+    close = _not_told_apart(name, best.name, comparisons)
+    lead = "" if close is None else _describe_lead(close)
+    model = best.name[:1].upper() + best.name[1:] if best.name.startswith("step ") else best.name
+    end = "" if best.count > 1 and best.seeds == "training seeds" else f"; {RETRAINING_REMARK}"
+    return f"{model} has the {_superlative(name, unofficial)}, {value}{over}{lead}{end}."
+
+
+def _superlative(name: str, unofficial: bool) -> str:
+    title = _FRECHET.get(name, heading(name)) if unofficial else heading(name)
+    return f"{'highest' if greater_is_better(name) else 'lowest'} {title}"
 
 
 def first_metric(entries: Sequence[Entry]) -> str | None:
@@ -75,10 +105,10 @@ def first_metric(entries: Sequence[Entry]) -> str | None:
     return next(known, None)
 
 
-def _not_told_apart(name: str, best: Entry, comparisons: Comparisons) -> list[str] | None:
-    """Names of checkpoints that may be as good as the best, nearest first; None if none was compared."""
+def _not_told_apart(name: str, best: str, comparisons: Comparisons) -> list[str] | None:
+    """Names of those that may be as good as the best, nearest first; None if none was compared."""
     gaps = [gap for (metric, _), gap in comparisons.items() if metric == name]
-    gaps = sorted((g for g in gaps if g.best == best.name), key=lambda gap: abs(gap.difference))
+    gaps = sorted((g for g in gaps if g.best == best), key=lambda gap: abs(gap.difference))
     return [gap.other for gap in gaps if not gap.conclusive] if gaps else None
 
 

@@ -34,6 +34,9 @@ MAX_RESULTS_BYTES = 1 << 30
 MAX_PICTURE_BYTES = 1 << 28
 """Largest picture that is read."""
 
+_OF_SCORES = frozenset({"results", "comparisons", "replicates", "rankings"})
+"""Fields of a result that are no provenance: the folder has scores of its own."""
+
 _T = TypeVar("_T")
 
 
@@ -115,7 +118,7 @@ class RunFolder:
     def describe(self, result: Result, reference_pictures: Sequence[Picture]) -> None:
         """Keeps what is known once the reference has been seen."""
         fields = parse_object(result.to_json().encode())
-        provenance = {k: v for k, v in fields.items() if k not in ("results", "comparisons")}
+        provenance = {k: v for k, v in fields.items() if k not in _OF_SCORES}
         pictures = [dataclasses.asdict(picture) for picture in reference_pictures]
         self._run |= {"provenance": provenance, "reference_pictures": pictures}
         self._pictures = list(reference_pictures)

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 from jaxfid.metrics.comparison import compare_sets
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
+from jaxfid.report.models import compare_models, find_models, to_results
 from jaxfid.report.printable import printable
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.text_table import align_columns, fit_columns
 from jaxfid.result import Comparison, MetricValue, SetResult
 
-_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)$")
+_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)(?=$| noise \d+$)")
+_DRAWS = ("run", "noise_seed")
 _CSV_PARTS = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
 
 Comparisons = Mapping[tuple[str, str], Comparison]
@@ -75,6 +78,11 @@ def compare_entries(entries: Sequence[Entry]) -> Comparisons:
     return {(found.metric, found.other): found for found in compare_sets(scored)}
 
 
+def _compare_unreplicated(entries: Sequence[Entry]) -> Comparisons:
+    """Single draws of a model are not compared with each other: the best of them is best by luck."""
+    return {} if find_models(entries) else compare_entries(entries)
+
+
 def describe_gap(comparison: Comparison | None) -> str:
     """Returns a difference from the best in a few words; of the best itself there is none."""
     if comparison is None:
@@ -86,12 +94,24 @@ def describe_gap(comparison: Comparison | None) -> str:
 
 
 def short_names(entries: Sequence[Entry]) -> dict[str, str]:
-    """Returns how tables call the checkpoints: without endings, where these tell none apart."""
-    names = [entry.name for entry in entries]
-    short = [printable(_ENDINGS.sub("", name)) for name in names]
+    """Returns how tables call the checkpoints: without endings and the folder of all runs.
+
+    What would make two names one stays.
+    """
+    names, folder = [entry.name for entry in entries], _common_folder(entries)
+    short = [printable(_ENDINGS.sub("", name.removeprefix(folder))) for name in names]
     return dict(
         zip(names, short if len({*short}) == len(short) else map(printable, names), strict=True)
     )
+
+
+def _common_folder(entries: Sequence[Entry]) -> str:
+    """The folder that holds all runs, with a slash; empty where there are not several."""
+    runs = {entry.run for entry in entries if entry.run is not None}
+    # Not `commonpath`, which refuses a mixture of paths and URLs.
+    shared = os.path.commonprefix(list(runs))  # noqa: RUF071
+    folder, slash, _ = shared.rpartition("/")
+    return folder + slash if len(runs) > 1 else ""
 
 
 def has_step_column(entries: Sequence[Entry]) -> bool:
@@ -104,8 +124,11 @@ def has_step_column(entries: Sequence[Entry]) -> bool:
 
 
 def format_table(entries: Sequence[Entry]) -> str:
-    """Returns the table as lines of text, a row for each checkpoint."""
-    names, comparisons = metric_names(entries), compare_entries(entries)
+    """Returns the table as lines of text, a row for each checkpoint.
+
+    Where checkpoints have replicates, these are what is compared: `model_table` shows it.
+    """
+    names, comparisons = metric_names(entries), _compare_unreplicated(entries)
     compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
     heads = {name: printable(heading(name)) for name in names}
     head = ["checkpoint", *heads.values(), *(f"{heads[name]} - best" for name in compared)]
@@ -131,14 +154,22 @@ def _cells(
 
 
 def format_csv(entries: Sequence[Entry]) -> str:
-    """Returns the table as CSV: values, standard errors, differences from the best one."""
-    names, comparisons = metric_names(entries), compare_entries(entries)
+    """Returns the table as CSV: values, standard errors, differences from the best one.
+
+    With replicates there are columns of runs and noise seeds, and the differences are empty.
+    """
+    names, comparisons = metric_names(entries), _compare_unreplicated(entries)
     metrics = [f"{name}{part}" for name in names for part in _CSV_PARTS]
-    columns = ["checkpoint", "step", "num_images", *metrics, "failure"]
+    draws = [n for n in _DRAWS if any(getattr(entry, n) is not None for entry in entries)]
+    columns = ["checkpoint", "step", *draws, "num_images", *metrics, "failure"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writerow({column: printable(column) for column in columns})
-    writer.writerows(_csv_row(entry, names, comparisons) for entry in entries)
+    for entry in entries:
+        draw = {name: getattr(entry, name) for name in draws}
+        if draw.get("run") is not None:
+            draw["run"] = printable(draw["run"])
+        writer.writerow(_csv_row(entry, names, comparisons) | draw)
     return buffer.getvalue()
 
 
@@ -157,12 +188,14 @@ def _csv_row(entry: Entry, names: Sequence[str], comparisons: Comparisons) -> di
 
 def format_json(run: RunFolder) -> str:
     """Returns all that is known of the run as JSON."""
-    comparisons = compare_entries(run.entries).values()
+    models, names = find_models(run.entries), metric_names(run.entries)
+    found = compare_models(models, names) if models else compare_entries(run.entries)
     fields = {
         **run.provenance,
         "identity": run.identity,
         "results": [entry.to_fields() for entry in run.entries],
-        "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in found.values()],
+        "replicates": [dataclasses.asdict(model) for model in to_results(models, names)],
     }
     return json.dumps(fields, indent=2) + "\n"
 

@@ -10,7 +10,10 @@ from jaxfid.report.tables import known_metric, metric_names
 
 
 class ScalarWriter:
-    """Writes `jaxfid/<metric>` and `jaxfid/<metric>_stderr` at the checkpoints' steps."""
+    """Writes `jaxfid/<metric>` and `jaxfid/<metric>_stderr` at the checkpoints' steps.
+
+    The tags of replicates end in their run and their noise seed.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Opens a folder of event files.
@@ -41,8 +44,14 @@ class ScalarWriter:
         for name in metric_names([entry]):
             metric = known_metric(entry, name)
             if metric is not None:
-                self._writer.add_scalar(f"jaxfid/{printable(name)}", metric.value, entry.step)
+                tag, draw = f"jaxfid/{printable(name)}", _name_draw(entry)
+                self._writer.add_scalar(f"{tag}{draw}", metric.value, entry.step)
                 if metric.stderr is not None:
-                    tag = f"jaxfid/{printable(name)}_stderr"
-                    self._writer.add_scalar(tag, metric.stderr, entry.step)
+                    self._writer.add_scalar(f"{tag}_stderr{draw}", metric.stderr, entry.step)
         self._writer.flush()
+
+
+def _name_draw(entry: Entry) -> str:
+    """A curve has one value at a step, so each run and each noise has curves of its own."""
+    run = "" if entry.run is None else f"/{printable(entry.run)}"
+    return run if entry.noise_seed is None else f"{run}/noise {entry.noise_seed}"

@@ -14,7 +14,6 @@ from jaxfid.extraction.devices import require_cpu
 from jaxfid.extraction.extract import ExtractOptions, Request, choose_batch_size, extract
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, Needs
 from jaxfid.extractors.registry import ChosenExtractor, LoadOptions
-from jaxfid.metrics.comparison import compare_sets
 from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.metrics.registry import MetricSpec, choose_specs
 from jaxfid.provenance import describe_environment
@@ -304,7 +303,7 @@ class Evaluation:
         return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
 
     def result(self, reference: ExtractedSet, results: Sequence[SetResult]) -> Result:
-        """Returns the sets' scores with all that they depend on, and how the sets compare."""
+        """Returns the sets' scores with all that they depend on."""
         extractors = {n: self._describe(reference, n) for n in self.extractors}
         first = next(iter(extractors.values()))
         protocol = {"name": first.get("protocol")}
@@ -322,7 +321,6 @@ class Evaluation:
             weights={n: first.get(f"weights_{n}") for n in ("name", "sha256", "official")},
             environment=describe_environment(num_processes=process_group().count),
             results=results,
-            comparisons=compare_sets(results),
             extractors=extractors,
         )
 

@@ -4,6 +4,7 @@ A local path stays a `pathlib.Path`. Everything with a `scheme://` goes through 
 implementation for each place (`gs`, `s3`, `az`, `hf`, `sftp`, ...) in a package of its own.
 """
 
+import glob
 import os
 import pathlib
 import posixpath
@@ -131,6 +132,13 @@ class RemotePath(epath.Path):
         system, path = self._fresh()
         return system.info(path)
 
+    def list_matches(self) -> list["RemotePath"]:
+        """Returns what lies where this path, as a pattern, says; in order."""
+        system, path = self._fresh()
+        scheme = self.parts[1]
+        found = sorted(name.strip("/") for name in system.glob(path))
+        return [RemotePath(f"{scheme}://{name}") for name in found]
+
     def find(self) -> dict[str, dict[str, Any]]:
         """Returns the same of all objects below this path, by their names relative to it."""
         system, path = self._fresh()
@@ -167,6 +175,26 @@ def as_path(path: str | os.PathLike[str]) -> epath.Path:
         return LocalPath(text[match.end() :])
     _check_scheme(text, match[1])
     return RemotePath(text)
+
+
+def match_paths(pattern: str | os.PathLike[str]) -> list[epath.Path]:
+    """Returns what a pattern such as `runs/seed*` names, in order; a path without one stands for itself.
+
+    A pattern that names nothing stands for itself as well, so that a message can show it.
+
+    Args:
+      pattern: As `as_path` takes it, with `*`, `?`, `[abc]` as in a shell.
+    """
+    path = as_path(pattern)
+    if not glob.has_magic(str(path)) or path.exists():  # a folder may be called [a]
+        return [path]
+    if isinstance(path, RemotePath):
+        return [*path.list_matches()] or [path]
+    # With a slash at its end, a pattern names folders alone.
+    end = "/" if os.fspath(pattern).endswith("/") else ""
+    # `Path.glob` takes no pattern that begins at the root.
+    found = sorted(glob.glob(f"{path}{end}"))  # noqa: PTH207
+    return [LocalPath(name) for name in found] or [path]
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:

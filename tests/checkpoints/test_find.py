@@ -122,6 +122,26 @@ def test_checkpoints_of_several_runs_are_matched_by_step(tmp_path):
     assert {c.run for c in find_checkpoints([tmp_path / "seed0"])} == {None}
 
 
+def test_runs_may_call_their_checkpoints_by_other_names_and_be_named_by_a_pattern(tmp_path):
+    write(tmp_path, "seed0/step5-a.msgpack", "seed1/step5-b.msgpack", "seed1/step9.msgpack")
+    found = find_checkpoints([f"{tmp_path}/seed*"])
+    assert [(c.name, c.run) for c in found] == [
+        ("step5-a.msgpack", f"{tmp_path}/seed0"),
+        ("step5-b.msgpack", f"{tmp_path}/seed1"),
+        ("step9.msgpack", f"{tmp_path}/seed1"),
+    ]
+    with pytest.raises(InputError, match=r"none at .*other\*"):
+        find_checkpoints([f"{tmp_path}/other*"])
+
+
+def test_folders_without_a_step_in_common_are_one_run_and_sets_are_no_runs(tmp_path):
+    write(tmp_path, "first/step5.msgpack", "second/step9.msgpack", "a/set/1.png", "b/set/1.png")
+    assert {c.run for c in find_checkpoints([tmp_path / "first", tmp_path / "second"])} == {None}
+    sets = find_sets([tmp_path / "a/set", tmp_path / "b/set"])
+    # Of sets nobody says that they are one model's.
+    assert [(c.name, c.run) for c in sets] == [(f"{tmp_path}/{name}/set", None) for name in "ab"]
+
+
 def test_paths_that_do_not_exist_are_all_named(tmp_path):
     with pytest.raises(InputError, match=r"none at .*a, .*b"):
         find_checkpoints([tmp_path / "a", tmp_path, tmp_path / "b"])

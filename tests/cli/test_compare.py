@@ -112,6 +112,7 @@ def read_scalars(folder):
         ),
         (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
         (("--samples", "s", "--fail-fast"), "--fail-fast: these are for"),
+        (("--samples", "s", "--noise-seeds", "0,1"), "--noise-seeds: these are for"),
         (("--samples", "s", "--distributed"), "compare runs as one process"),
         (("--samples", "s", "--coordinator", "localhost:1"), "compare runs as one process"),
         (("--samples", "s", "--process-id", "0"), "compare runs as one process"),
@@ -131,11 +132,20 @@ def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
         lambda *_, **more: given.append(more) or [],
     )
     start = ["compare", "r", "--checkpoints", "c", "--sampler", "m:f", "--out", "o"]
-    assert main([*start, "--fail-fast", "--step-pattern", "s(.)"]) == 0
+    options = ["--fail-fast", "--step-pattern", "s(.)", "--noise-seeds", "3,1"]
+    assert main([*start, *options]) == 0
     assert main(start) == 0
-    assert [(more["fail_fast"], more["step_pattern"]) for more in given] == [
-        (True, "s(.)"), (False, None),
+    names = ("fail_fast", "step_pattern", "noise_seeds")
+    assert [tuple(more[name] for name in names) for more in given] == [
+        (True, "s(.)", [3, 1]), (False, None, None),
     ]  # fmt: skip
+
+
+def test_seeds_that_are_no_numbers_are_refused(capsys):
+    start = ["compare", "r", "--checkpoints", "c", "--sampler", "m:f", "--out", "o"]
+    with pytest.raises(SystemExit):
+        main([*start, "--noise-seeds", "0,x"])
+    assert "expected whole numbers with commas, found '0,x'" in capsys.readouterr().err
 
 
 def test_tensorboard_that_is_not_installed(monkeypatch, capsys):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -137,3 +139,22 @@ def test_unequal_models_are_told_apart():
     ]
     # Seven standard errors apart, on four degrees of freedom.
     assert np.mean([difference.conclusive for difference in found]) > 0.95
+
+
+def test_a_single_set_moves_at_least_as_far_as_its_own_sampling_does():
+    steady = model("A", [2.0, 2.001, 2.002])  # which spreads far less than the set's images do
+    found = compare_models(steady, summarise_replicates("B", [2.5], [0.3]))
+    assert found.stderr == pytest.approx(math.hypot(0.001 / math.sqrt(3), 0.3))
+    assert not found.conclusive
+    known = compare_models(steady, summarise_replicates("B", [2.5], [0.0001]))
+    assert known.stderr == pytest.approx(0.001 * math.sqrt(1 + 1 / 3))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_the_verdict_does_not_depend_on_the_unit(scale):
+    a, b = np.array([2.0, 2.1, 2.2]), np.array([2.3, 2.35, 2.5])
+    plain = compare_models(model("A", a), model("B", b))
+    scaled = compare_models(model("A", a * scale), model("B", b * scale))
+    # Some operations more, each rounded to 1e-16.
+    assert scaled.p_value == pytest.approx(plain.p_value, rel=1e-12)
+    assert scaled.stderr == pytest.approx(plain.stderr * scale, rel=1e-12)

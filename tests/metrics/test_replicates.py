@@ -82,3 +82,9 @@ def test_sampling_share_is_right_on_average():
 def test_refuses(values, stderrs, message):
     with pytest.raises(InputError, match=message):
         summarise_replicates("A", values, stderrs)
+
+
+def test_values_whose_sum_is_no_float_are_refused_and_large_errors_are_not():
+    with pytest.raises(InputError, match="A: expected smaller values, found"):
+        summarise_replicates("A", [1.7e308, 1.7e308])
+    assert summarise_replicates("A", [1.0], [1e200]).sampling == 1e200

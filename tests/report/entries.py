@@ -8,7 +8,18 @@ from jaxfid.result import MetricValue, SetResult
 NUM_IMAGES = 400
 
 
-def make_entry(step, fid, *, stderr=0.05, seed=None, name=None, pictures=(), run=None, **metrics):
+def make_entry(
+    step,
+    fid,
+    *,
+    stderr=0.05,
+    seed=None,
+    name=None,
+    pictures=(),
+    run=None,
+    noise_seed=None,
+    **metrics,
+):
     """A checkpoint whose FID has this standard error; sets of one seed share their noise."""
     noise = np.random.default_rng(step if seed is None else seed).normal(size=NUM_IMAGES)
     influence = noise / noise.std(ddof=1) * stderr * np.sqrt(NUM_IMAGES)
@@ -19,7 +30,7 @@ def make_entry(step, fid, *, stderr=0.05, seed=None, name=None, pictures=(), run
     warnings = ["these values are no FIDs"]
     return Entry(
         name, step, f"stamp {step}", 1.5, SetResult(name, NUM_IMAGES, scores, (), warnings), None,
-        {kind: [Picture(**p) for p in found] for kind, found in dict(pictures).items()}, run,
+        {kind: [Picture(**p) for p in found] for kind, found in dict(pictures).items()}, run, noise_seed,
     )  # fmt: skip
 
 

@@ -232,7 +232,27 @@ def test_runs_of_one_model_lie_over_each_other(tmp_path):
     text = make_page(run)
     for words in ("each run", "mean of the runs", "1 standard deviation between runs"):
         assert f">{words}<" in text
-    assert "the legend names the band" in text
+    assert text.count('class="legend"') == 1
+
+
+def test_replicates_fit_a_phone(browser, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    for step in (1000, 20000):
+        for seed in range(3):
+            named = {"run": f"runs/seed{seed}", "name": f"runs/seed{seed}/step{step}"}
+            run.add(make_entry(step, 10.0 + seed / 10, kid=0.1 + seed / 100, **named))
+    page = tmp_path / "report.html"
+    page.write_text(make_page(run))
+    browser.set_window(390, 844, scheme="light", phone=True)
+    browser.open(page)
+    root = "document.documentElement"
+    assert browser.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
+    # Nothing of a legend lies outside its figure.
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.legend li')].every((e) => e.getBoundingClientRect().right"
+        " <= e.closest('figure').getBoundingClientRect().right)"
+    )
 
 
 def test_checkpoint_without_a_step_is_left_out_of_a_curve_over_steps(tmp_path):

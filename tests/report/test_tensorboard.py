@@ -26,3 +26,13 @@ def test_only_numbers_at_steps_are_written(tmp_path, monkeypatch):
     for entry in (make_entry(7, 3.0, kid=math.nan), make_failure(8), make_entry(None, 2.0)):
         writer.write(entry)
     assert written == [("jaxfid/fid", 3.0, 7), ("jaxfid/fid_stderr", 0.05, 7)]
+    written.clear()
+    for seed in (0, 1):
+        writer.write(
+            make_entry(7, 3.0, run="runs/a", noise_seed=seed, name=f"runs/a/7 noise {seed}")
+        )
+    # A curve has one value at a step.
+    assert [tag for tag, _, _ in written[::2]] == [
+        "jaxfid/fid/runs/a/noise 0",
+        "jaxfid/fid/runs/a/noise 1",
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.storage.files import list_objects, write_file
-from jaxfid.storage.paths import as_path, is_remote
+from jaxfid.storage.paths import as_path, is_remote, match_paths
 
 
 @pytest.fixture
@@ -91,3 +91,17 @@ def test_a_scheme_whose_package_is_missing_names_it(monkeypatch, scheme, package
         InputError, match=f"{scheme}:// needs another package: pip install {package}"
     ):
         as_path(f"{scheme}://bucket/key")
+
+
+def test_a_pattern_names_what_matches_in_order_here_and_in_a_store(folder, tmp_path):
+    for place in (folder, as_path(tmp_path)):
+        for name in ("seed1/a", "seed0/a", "other/a"):
+            (place / name).parent.mkdir(exist_ok=True)
+            write_file(place / name, b"x")
+        assert match_paths(str(place / "seed*")) == [place / "seed0", place / "seed1"]
+        assert match_paths(str(place / "x*")) == [place / "x*"]
+        assert match_paths(place / "seed0") == [place / "seed0"]
+    (tmp_path / "seed2.txt").touch()
+    assert match_paths(f"{tmp_path}/seed*/") == [tmp_path / "seed0", tmp_path / "seed1"]
+    (tmp_path / "seed[0]").mkdir()  # a name that looks like a pattern
+    assert match_paths(tmp_path / "seed[0]") == [tmp_path / "seed[0]"]

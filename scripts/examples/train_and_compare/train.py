@@ -41,7 +41,7 @@ def main() -> None:
     options = parse_options()
     images = load_images(options.images)
     # By "rbg", because the default generator takes CPUs four times as long to compile.
-    params = averaged = jax.jit(flow.init)(jax.random.key(1, impl="rbg"))
+    params = averaged = jax.jit(flow.init)(jax.random.key(2 * options.seed + 1, impl="rbg"))
     last = max(options.save_at)
     optimiser = optax.adam(optax.warmup_cosine_decay_schedule(0, 2e-3, last // 10, last))
     state = optimiser.init(params)
@@ -59,12 +59,12 @@ def main() -> None:
         params = optax.apply_updates(params, updates)
         return params, optax.incremental_update(params, averaged, 0.03), state, loss
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(options.seed)
     with ocp.CheckpointManager(Path(options.checkpoints).absolute()) as manager:
         for step in range(1, last + 1):
             batch = images[rng.integers(0, len(images), options.batch_size)]
             batch = np.where(rng.random((len(batch), 1, 1, 1)) < 0.5, batch, batch[:, :, ::-1])
-            key = jax.random.fold_in(jax.random.key(2), step)
+            key = jax.random.fold_in(jax.random.key(2 * options.seed + 2), step)
             params, averaged, state, loss = train_step(
                 params, averaged, state, key, jnp.asarray(batch)
             )
@@ -82,6 +82,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("images", help="such as tfds:pictures/train")
     parser.add_argument("checkpoints", help="folder for Orbax")
     parser.add_argument("--save-at", type=_steps, default=[25, 100, 300, 800], metavar="STEPS")
+    parser.add_argument("--seed", type=int, default=0, help="of another training of the same model")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
         "--score", type=int, default=0, metavar="N", help="images drawn at each save"
