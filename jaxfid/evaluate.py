@@ -1,14 +1,15 @@
 """The facade: sets of images, statistics or features in, numbers with their provenance out."""
 
 import contextlib
+import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxfid.distributed.group import alone, one_evaluation
+from jaxfid.distributed.group import alone, one_evaluation, process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import (
     ExtractedFeatures,
@@ -28,6 +29,7 @@ from jaxfid.scoring.per_class import score_per_class
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats
+from jaxfid.storage.locks import lock
 
 
 def compute_fid(reference: Images, generated: Images, **settings: Unpack[SettingsDict]) -> float:
@@ -86,17 +88,14 @@ def extract_stats(images: Images, **settings: Unpack[SettingsDict]) -> tuple[Sta
     """
     evaluation, image_set = _open_one(images, settings)
     (network,) = evaluation.extractors.values()
-    wanted = {f for spec in evaluation.specs[network.name] for f in spec.moments}
-    named = frozenset(network.chosen if f == "chosen" else f for f in wanted)
-    extracted = evaluation.extract_with(image_set, {network.name: Needs(moments=named)})
+    of_reference, _ = evaluation.needs[network.name]
+    needs = {network.name: Needs(moments=of_reference.moments)}
+    with _holding(evaluation.settings):
+        extracted = evaluation.extract_with(image_set, needs)
     stats = dict(extracted.by_extractor[network.name].stats)
     chosen = stats.pop(network.chosen)
     spatial = next(iter(stats.values()), None)
-    return _with_spatial(chosen, spatial), extracted
-
-
-def _with_spatial(stats: Stats, spatial: Stats | None) -> Stats:
-    return Stats(stats.mean, stats.cov, stats.count, stats.provenance, spatial)
+    return dataclasses.replace(chosen, spatial=spatial), extracted
 
 
 def compute_features(images: Images, **settings: Unpack[SettingsDict]) -> Features:
@@ -121,7 +120,8 @@ def extract_features_of(
     evaluation, image_set = _open_one(images, settings)
     (network,) = evaluation.extractors.values()
     needs = {network.name: Needs(features=frozenset({network.chosen}))}
-    extracted = evaluation.extract_with(image_set, needs)
+    with _holding(evaluation.settings):
+        extracted = evaluation.extract_with(image_set, needs)
     found = extracted.by_extractor[network.name]
     left_out = {skipped["key"] for skipped in extracted.skipped}
     keys = None
@@ -165,6 +165,27 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
+    with _holding(choices):
+        return _compute_metrics(reference, generated, choices, per_class, on_result)
+
+
+@contextlib.contextmanager
+def _holding(settings: Settings) -> Iterator[None]:
+    """Keeps a second run out of the folder of progress, where one would lose the other's."""
+    resume = settings.runtime.resume
+    with contextlib.ExitStack() as stack:
+        if resume is not None and process_group().index == 0:
+            stack.enter_context(lock(resume, "an evaluation"))
+        yield
+
+
+def _compute_metrics(
+    reference: Images,
+    generated: Sequence[Images],
+    choices: Settings,
+    per_class: bool,
+    on_result: Callable[[SetResult], Any],
+) -> Result:
     if isinstance(generated, str):
         raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
     opening = choices.features.opening()

@@ -25,6 +25,7 @@ from jaxfid.extraction.on_device import (
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range
 from jaxfid.provenance import Provenance, versions
 from jaxfid.result import SetResult
+from jaxfid.scoring.agreement import require_agreement
 from jaxfid.scoring.evaluation import Evaluation, Prepared
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
@@ -105,6 +106,8 @@ class Evaluator:
         opened = None
         if reference is not None:
             opened = open_image_set(reference, **choices.features.opening())
+        # Before the devices start, which is a meeting of all processes that nobody can leave.
+        require_agreement(choices, [] if opened is None else [opened])
         evaluation = Evaluation(choices, [] if opened is None else [opened])
         _check_metrics(evaluation)
         (network,) = evaluation.extractors.values()

@@ -14,6 +14,7 @@ from jaxfid.errors import InputError
 from jaxfid.metrics import registry
 from jaxfid.report.page import make_page
 from jaxfid.report.run_folder import RunFolder
+from tests.tiny import TINY
 
 TOY_METRIC = """
 from jaxfid.metrics.registry import DEFAULT, MetricOption, MetricSpec
@@ -38,19 +39,6 @@ SPECS = (
     ),
 )
 """
-
-
-def average(params, images):
-    return images.mean((1, 2))
-
-
-TINY = jaxfid.Extractor(
-    "tiny", jaxfid.Protocol("tiny_8", "tf1_bilinear", 0.0, 255.0, "for tests", 8), 3, {}, average
-)
-
-
-def make_tiny():
-    return TINY
 
 
 def draw(high, count=24, seed=0):
@@ -86,7 +74,7 @@ def files(tmp_path, monkeypatch):
 
 
 def test_a_metric_is_one_file(toy_metric, files, capsys):
-    arguments = ["score", "real.npy", "dark.npy", "--extractor", "tests.test_adding:make_tiny"]
+    arguments = ["score", "real.npy", "dark.npy", "--extractor", "tests.tiny:make_tiny"]
     assert main([*arguments, "--metrics", "toy", "--toy-scale", "2", "--json", "r.json"]) == 0
     value = json.loads((files / "r.json").read_text())["results"][0]["metrics"]["toy_tiny"]
     expected = 2 * (DARK.mean() - REAL.mean()) / 255
@@ -114,7 +102,7 @@ def test_a_metric_of_which_more_is_better_crowns_the_largest(toy_metric, files):
     assert registry.greater_is_better("toy_tiny")
     assert "more is better" in page
     assert "bright" in page[page.index("headline") : page.index("</header>")]
-    with pytest.raises(InputError, match="metrics was .*toy_tiny.*is .*fd_tiny"):
+    with pytest.raises(InputError, match=r"metrics was .*toy_tiny.*is .*fd_tiny"):
         compare_samples(files / "real.npy", paths, metrics="fd", **options)
     with pytest.raises(InputError, match=r"toy_scale was 1\.0, is 2\.0"):
         compare_samples(files / "real.npy", paths, metrics="toy", toy_scale=2.0, **options)
@@ -123,7 +111,7 @@ def test_a_metric_of_which_more_is_better_crowns_the_largest(toy_metric, files):
 def test_a_metric_belongs_to_the_identity_of_a_resumed_run(toy_metric, files):
     options = {"extractor": TINY, "resume": files / "progress"}
     jaxfid.compute_metrics(REAL, [DARK], metrics="fd", **options)
-    with pytest.raises(InputError, match="resume: .*kept of tiny"):
+    with pytest.raises(InputError, match=r"resume: .*kept of tiny"):
         jaxfid.compute_metrics(REAL, [DARK], metrics="toy", **options)
 
 
@@ -153,7 +141,7 @@ def test_any_place_that_fsspec_serves_holds_everything(files):
     memory.pipe("/adding/real.npy", (files / "real.npy").read_bytes())
     memory.pipe("/adding/dark.npy", (files / "dark.npy").read_bytes())
     place = "memory://adding"
-    options = ("--extractor", "tests.test_adding:make_tiny")
+    options = ("--extractor", "tests.tiny:make_tiny")
     assert main(["stats", f"{place}/real.npy", "-o", f"{place}/real.npz", *options]) == 0
     assert main(["features", f"{place}/dark.npy", "-o", f"{place}/dark.npz", *options]) == 0
     score = ["score", f"{place}/real.npz", f"{place}/dark.npy", *options]

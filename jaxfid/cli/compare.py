@@ -17,8 +17,9 @@ from jaxfid.cli.options import (
 from jaxfid.cli.output import print_line, say
 from jaxfid.cli.processes import is_distributed
 from jaxfid.errors import InputError, JaxfidError
+from jaxfid.preprocessing.value_range import VALUE_RANGES
 
-VALUE_RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
+NAMED_RANGES = {f"{low:g}..{high:g}": (low, high) for low, high in VALUE_RANGES}
 
 _OF_DRAWING = ("num_images", "chunk_size")
 _OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "value_range", "watch", "fail_fast")
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--samples", nargs="+", metavar="PATH", help="instead: sets that were sampled before")
     add("--num-images", type=int, metavar="N", help=f"images of each (default {NUM_IMAGES})")
     add("--chunk-size", type=int, metavar="N", help=f"images per call (default {CHUNK_SIZE})")
-    add("--value-range", choices=VALUE_RANGES, help="of floating images (=-1..1 with the sign)")
+    add("--value-range", choices=NAMED_RANGES, help="of floating images (=-1..1 with the sign)")
     add("--step-pattern", metavar="REGEX", help="finds the step in names: its first group")
     parser.add_argument(
         "--fail-fast",
@@ -104,7 +105,7 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         options.reference,
         options.checkpoints,
         options.sampler,
-        value_range=VALUE_RANGES.get(options.value_range),
+        value_range=NAMED_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
         fail_fast=bool(options.fail_fast),
         **{name: number for name, number in drawing.items() if number is not None},

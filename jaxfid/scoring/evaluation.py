@@ -52,6 +52,7 @@ class Evaluation:
     Attributes:
       extractors: The networks by name. Weights are loaded when images are seen.
       specs: The metrics of each network.
+      needs: What the metrics of each network need of the reference, and of a generated set.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Evaluation:
         if len(self.extractors) < len(chosen):
             raise InputError("extractor: expected each network once, found one twice")
         self.specs = choose_specs(settings.metrics.names, list(self.extractors))
-        self._needs = {name: self._needs_of(name) for name in self.extractors}
+        self.needs = {name: self._needs_of(name) for name in self.extractors}
         self._times_seen: collections.Counter[str] = collections.Counter()
 
     def _choose(self, extractor: Any) -> ChosenExtractor:  # noqa: ANN401
@@ -126,7 +127,7 @@ class Evaluation:
         if image_set.source is not None:
             return
         for name, known in self._known(image_set).items():
-            missing = known.missing(self._needs[name][side])
+            missing = known.missing(self.needs[name][side])
             wanted = sorted(missing.moments | missing.features)
             if wanted:
                 raise InputError(
@@ -147,7 +148,7 @@ class Evaluation:
         return Origin(image_set.name, len(stats.mean), known.provenance)
 
     def _load(self, name: str) -> Any:  # noqa: ANN401
-        wanted = [f for needs in self._needs[name] for f in sorted(needs.all())]
+        wanted = [f for needs in self.needs[name] for f in sorted(needs.all())]
         return self.extractors[name].load(list(dict.fromkeys(wanted)))
 
     def extract_reference(self, image_set: ImageSet) -> Prepared:
@@ -189,7 +190,7 @@ class Evaluation:
     def _extract(
         self, image_set: ImageSet, *, side: int, keep_finished: bool = True
     ) -> ExtractedSet:
-        needs = {name: both[side] for name, both in self._needs.items()}
+        needs = {name: both[side] for name, both in self.needs.items()}
         return self._see(image_set, needs, keep_finished=keep_finished)
 
     def _see(

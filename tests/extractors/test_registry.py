@@ -214,7 +214,7 @@ def test_torchvisions_network_is_chosen_by_name_with_weights():
         jaxfid.WeightsUnavailableError, match="torchvision's weights are not fetched"
     ):
         load_extractor("torchvision")
-    with pytest.raises(InputError, match="torchvision brings its own .*found protocol clean"):
+    with pytest.raises(InputError, match=r"torchvision brings its own .*found protocol clean"):
         load_extractor("torchvision", LoadOptions("untrained", protocol=get_protocol("clean")))
 
 

@@ -28,6 +28,11 @@ FEW_IMAGES = (
 )
 
 
+SINGULAR = (
+    "no standard error: with no more images than features it would be 0.8 to 1.4 of the true one"
+)
+
+
 def _prepare(reference: PreparedReference, feature: str) -> GaussianFactor:
     stats = reference.features.stats[feature]
     return prepare_reference(stats.mean, stats.cov)
@@ -43,6 +48,8 @@ def _compute(pair: SetPair, feature: str) -> MetricValue:
     kept = pair.generated.rows.get(feature)
     if kept is None or stats.count is None:
         return dataclasses.replace(known, reason=NO_ROWS)
+    if stats.count <= len(stats.mean):
+        return dataclasses.replace(known, reason=SINGULAR)
     influence = solution.influence(kept.rows)
     labels = None if pair.labels is None else pair.labels[kept.indices]
     curvature = solution.curvature(kept.rows) if labels is None else None
