@@ -24,7 +24,7 @@ def require_agreement(settings: Settings, image_sets: Sequence[ImageSet]) -> Non
       InputError: They do not; the message says what differs, on every process.
     """
     group = process_group()
-    if group.count > 1:
+    if group.count > 1:  # alone, to identify the sets would take time for nothing
         names = [image_set.name for image_set in image_sets]
         group.require_agreement(_describe(settings, image_sets), sets=names)
 
@@ -43,6 +43,7 @@ def _describe(settings: Settings, image_sets: Sequence[ImageSet]) -> dict[str, A
         **m.options,
         **{n: getattr(f, n) for n in ("dims", "precision", "limit", "seed", "on_error")},
         **{n: getattr(m, n) for n in ("allow_mismatch", "verify")},
+        # The one runtime choice that all must share: it decides which process sees which image.
         "batch_size": settings.runtime.batch_size,
     }
     for number, image_set in enumerate(image_sets):
@@ -63,6 +64,7 @@ def identify_image_set(
     """
     entries: dict[str, Any] = {}
     stats = image_set.stats
+    # The arrays and not the file: the same statistics may lie in files of two layouts.
     while stats is not None:
         name = "statistics" if stats is image_set.stats else "statistics of spatial"
         entries[name] = digest_arrays({"mean": stats.mean, "cov": stats.cov})
