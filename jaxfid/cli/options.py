@@ -91,11 +91,13 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
 
 def add_extractor(parser: argparse.ArgumentParser) -> None:
     """Adds the choice of other networks than the FID's."""
+    from jaxfid.extractors.registry import EXTRACTORS
+
     parser.add_argument(
         "--extractor",
         metavar="NAME[,NAME...]",
-        help="networks: inception (default), torchvision, keras, or MODULE:FUNCTION, a function that "
-        "returns a jaxfid.Extractor; other networks give fd_NAME, no FID",
+        help=f"networks: {', '.join(EXTRACTORS)}; or MODULE:FUNCTION, a function that returns a "
+        "jaxfid.Extractor (default inception). Other networks give fd_NAME, no FID",
     )
 
 
