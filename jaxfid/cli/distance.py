@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from jaxfid.stats.features import load_features
 
     reference, generated = load_features(options.reference), load_features(options.generated)
+    # Before the warnings: files of different widths are an error, and no warning of theirs is wanted.
     value = _compute(options, reference, generated)
     width = reference.rows.shape[1]
     for name, rows in ((options.reference, reference.rows), (options.generated, generated.rows)):
@@ -50,7 +51,9 @@ def _compute(options: argparse.Namespace, reference: "Features", generated: "Fea
 
     try:
         return frechet_distance_from_features(reference.rows, generated.rows)
-    except InputError as error:
+    except (
+        InputError
+    ) as error:  # it speaks of Python's arguments, which the user of a command never wrote
         names = f"features_a is {options.reference}, features_b is {options.generated}"
         raise InputError(f"{error} ({names})") from error
 

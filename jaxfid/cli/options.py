@@ -113,6 +113,7 @@ def _count_or_all(text: str) -> int | None:
 def _split_weights(text: str) -> str | dict[str, str]:
     """Returns the weights of each network by its name, where names are given."""
     pairs = [part.partition("=") for part in text.split(",")]
+    # A path may hold `=` and commas itself; only names of networks all the way through make it a mapping.
     if not all(name.isidentifier() and equals for name, equals, _ in pairs):
         return text
     return {name: path for name, _, path in pairs}
@@ -124,6 +125,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     from jaxfid.settings import SettingsDict
 
     names = {*SettingsDict.__annotations__, *metric_options()} - {"progress"}
+    # None is "not said": the defaults stand in `Settings` alone.
     given = {name: getattr(options, name, None) for name in names}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "blocks" in chosen:

@@ -43,7 +43,7 @@ from jaxfid.stats.kept_rows import kept_indices
 from jaxfid.stats.moments import Moments
 from jaxfid.storage.files import check_writable
 
-# On a CPU images go through the network one by one, and larger batches only delay snapshots.
+# On a CPU images go through the network one by one, so that larger batches gain nothing.
 ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 32, 256
 
 
@@ -261,7 +261,7 @@ class _Kept:
             for name, moments in self.moments.items()
         }
         features, rows = {}, {}
-        # Another process may have kept rows of its part that the whole set does not keep.
+        # A store that kept every row holds more than those.
         wanted = set(kept_indices(len(source)).tolist())
         for name, store in self.stores.items():
             found, indices = gather_features(group, store.state())

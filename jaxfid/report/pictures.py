@@ -84,7 +84,7 @@ def keep_extremes(
         reference,
     )
     order = np.argsort(realism, kind="stable")
-    few = min(NUM_EXTREME, len(order) // 2)
+    few = min(NUM_EXTREME, len(order) // 2)  # of a small set no image is among both
     positions, reference_positions = album.seen(left_out), reference_album.seen(missing)
     pictures = {}
     for kind, rows in (("lowest", order[:few]), ("highest", order[::-1][:few])):
@@ -105,6 +105,7 @@ def find_nearest(
     features: Float[np.ndarray, "n d"], among: Float[np.ndarray, "m d"]
 ) -> Int[np.ndarray, " n"]:
     """Returns the row of `among` that is nearest to each of a few feature vectors."""
+    # Float64, because features that are alike differ in digits that float32 squares do not hold.
     wanted = np.asarray(features, np.float64)
     best, found = np.full(len(wanted), np.inf), np.zeros(len(wanted), int)
     for start in range(0, len(among), _ROWS_AT_ONCE):

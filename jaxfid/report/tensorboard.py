@@ -21,6 +21,7 @@ class ScalarWriter:
         Raises:
           InputError: The package `tensorboardX` is not installed, or the folder cannot be written to.
         """
+        # Asked for at the start: a comparison must not find out after its first checkpoint.
         if importlib.util.find_spec("tensorboardX") is None:
             raise InputError(
                 "tensorboard: needs the package tensorboardX; pip install tensorboardX"
@@ -45,4 +46,4 @@ class ScalarWriter:
                 if metric.stderr is not None:
                     tag = f"jaxfid/{printable(name)}_stderr"
                     self._writer.add_scalar(tag, metric.stderr, entry.step)
-        self._writer.flush()
+        self._writer.flush()  # a checkpoint takes minutes, and people watch

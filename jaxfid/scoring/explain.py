@@ -86,7 +86,7 @@ def _compare_moments(first: Explained, second: Explained) -> list[str]:
 
 
 def _open(path: str | os.PathLike[str]) -> Explained:
-    if Path(path).suffix == ".json":  # nothing else that jaxfid writes ends so
+    if Path(path).suffix == ".json":  # its content has no signature to know it by
         return _open_result(Path(path))
     image_set = open_image_set(path)
     if image_set.stats is None and image_set.features is None:
