@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints the squared Frechet distance of two files of features; never a FID, by its name.
+    """Prints the squared Frechet distance of two files of features.
+
+    It is not called an FID: the features may be of any network.
 
     Raises:
       InputError: A file is missing, corrupt or holds no features; or their widths differ.

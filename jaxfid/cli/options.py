@@ -19,7 +19,7 @@ DEFAULT_RESUME_EVERY_S = 30.0
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that sees images may be told."""
+    """Adds the options of every command that reads images."""
     add = parser.add_argument
     add(
         "--protocol",
@@ -120,7 +120,7 @@ def _split_weights(text: str) -> str | dict[str, str]:
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns those options of a command that are choices of `Settings` and were made."""
+    """Returns the settings that the user gave on the command line."""
     from jaxfid.metrics.registry import metric_options
     from jaxfid.settings import SettingsDict
 
@@ -156,13 +156,13 @@ def start_jax(compile_cache: str | None = None) -> None:
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Finds out before the work, not after it, that the result has nowhere to go.
+    """Checks before the work begins that the result can be written.
 
     Raises:
       InputError: There is no such folder, or it cannot be written.
     """
     target = as_path(path)
-    # A folder that is not there is a slip of the pen more often than a wish. Buckets have none.
+    # A folder that does not exist is mostly a typing error, so it is not made. Buckets have no folders.
     if not is_remote(path) and (target.is_dir() or not target.parent.is_dir()):
         raise InputError(f"{path}: expected a file in a folder that exists and can be written")
     check_writable(target)

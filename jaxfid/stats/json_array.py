@@ -31,7 +31,7 @@ def make_json_array(value: Mapping[str, Any], name: str) -> np.ndarray:
 
 
 def read_json_array(array: object, name: str) -> dict[str, Any]:
-    """Returns the object whose text an array holds. It is data, and vouches for nothing.
+    """Returns the object whose text an array holds. It is data and proves nothing.
 
     Raises:
       InputError: It holds no text, too much of it, or no JSON object.

@@ -217,7 +217,7 @@ def _from_features(features: object, name: str, provenance: dict[str, Any] | Non
 
 
 def check_features_array(features: object, name: str) -> Shaped[np.ndarray, "n d"]:
-    """Returns an array of feature vectors as it is, once it is one.
+    """Returns the array unchanged if it holds feature vectors.
 
     Raises:
       InputError: It is no floating array of shape (vectors, width).
