@@ -24,7 +24,7 @@ SPATIAL = "spatial"
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What is to be kept of a set, by the names of features.
+    """What a pass keeps of a set, by the names of features.
 
     Attributes:
       moments: Features whose mean and covariance are needed.
@@ -165,7 +165,7 @@ class ExtractedSet:
       by_extractor: The features by the names of the extractors.
       skipped: Files that could not be read, and why.
       source: Its images; None where there are none.
-      remarks: What the values of its first images give reason to say.
+      remarks: Sentences about the values of its first images, where these look wrong.
     """
 
     name: str

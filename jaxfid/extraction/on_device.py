@@ -196,7 +196,7 @@ def make_on_device(
     Args:
       extractor: The network.
       feature: Which of its features.
-      value_range: What black and white are in floating images; None where there are to be none.
+      value_range: What black and white are in floating images; None if there will be no floating images.
       quantize: Whether those are rounded to whole pixels.
       batch_size: Images that go through the network at once, over all devices; None chooses.
       sums: Where sums are kept, as in `make_moments`.

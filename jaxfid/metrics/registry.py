@@ -228,7 +228,7 @@ def _not_defined(name: str, extractors: Sequence[str]) -> InputError:
 
 
 def find_spec(result_name: str) -> MetricSpec | None:
-    """Returns the metric that a result calls so; None where there is none (any more)."""
+    """Returns the metric that a result calls by this name; None if this version has no such metric."""
     for spec in metric_specs().values():
         if result_name in (spec.name, spec.inception_name):
             return spec

@@ -23,7 +23,7 @@ def embed_picture(run: RunFolder, file: str) -> str:
       file: The picture's place below `images/`.
 
     Raises:
-      InputError: It is no picture, or cannot be read.
+      InputError: It is not a picture, or cannot be read.
     """
     # Decoded and encoded again: what reaches the page is our file, whatever lies in the folder.
     pixels = decode_image(run.read_picture(file), f"{run.path / 'images' / file}")

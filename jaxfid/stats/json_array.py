@@ -57,7 +57,7 @@ def _as_text(array: object, name: str) -> str:
         raise InputError(f"{name}: expected text, found {shorten(array)}")
     try:
         return str(array)
-    except ValueError as error:  # numbers that are no characters
+    except ValueError as error:  # numbers that do not stand for characters
         raise InputError(f"{name}: expected text, found: {error}") from error
 
 
