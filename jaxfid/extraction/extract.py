@@ -32,7 +32,7 @@ from jaxfid.extraction.image_set import (
     KeptFeatures,
     Needs,
 )
-from jaxfid.extraction.snapshots import Snapshots, snapshot_path
+from jaxfid.extraction.snapshots import Keeper, Snapshots, snapshot_path
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch
 from jaxfid.images.identity import identify_content, identify_source
@@ -149,27 +149,14 @@ def _see(
     group = process_group()
     joint = _JointPass(requests, local_mesh(options.devices))
     kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
-    identity = _identify_pass(requests, kept, options)
-    # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks and
-    # inodes differ between machines: what they have to see alike is content.
-    group.require_agreement(
-        {**identity, **identify_content(source), "devices": jax.local_device_count()}
-    )
     keepers = [keeper for one in kept for keeper in one.keepers()]
-    path = None
-    if options.resume is not None:
-        path = snapshot_path(options.resume, snapshot_name, process=group.index)
-        check_writable(path)  # now, not after the first 30 seconds of work
-        identity |= identify_source(source, strict=options.resume_strict)
-    # Sums are of the images of this process: with another number of processes they are others.
-    position = {"processes": group.count, "process": group.index}
-    snapshots = Snapshots(
-        path,
-        {**identity, **position},
-        keepers,
-        every_s=options.resume_every_s,
-        keep_finished=keep_finished,
-    )
+    identity = _identify_pass(requests, kept, options)
+    if group.count > 1:
+        # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks
+        # and inodes differ between machines: what they have to see alike is content.
+        content = identify_content(source)
+        group.require_agreement({**identity, **content, "devices": jax.local_device_count()})
+    snapshots = _open_snapshots(source, identity, keepers, options, snapshot_name, keep_finished)
     batches = JointBatches(
         source,
         [request.extractor.protocol for request in requests],
@@ -190,6 +177,27 @@ def _see(
         source,
         batches.remarks,
     )
+
+
+def _open_snapshots(
+    source: ImageSource,
+    identity: Mapping[str, Any],
+    keepers: Sequence[Keeper],
+    options: ExtractOptions,
+    name: str,
+    keep_finished: bool,
+) -> Snapshots:
+    """Returns what an earlier run of the set has left, and where this one leaves its own."""
+    group = process_group()
+    path = None
+    if options.resume is not None:
+        path = snapshot_path(options.resume, name, process=group.index)
+        check_writable(path)  # now, not after the first 30 seconds of work
+        # Sums are of the images of this process: with another number of processes they are others.
+        position = {"processes": group.count, "process": group.index}
+        identity = {**identity, **identify_source(source, strict=options.resume_strict), **position}
+    every_s = options.resume_every_s
+    return Snapshots(path, identity, keepers, every_s=every_s, keep_finished=keep_finished)
 
 
 class _JointPass:
