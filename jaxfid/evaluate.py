@@ -49,8 +49,9 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     Warns:
       UserWarning: What a reader of the number has to know: too few images, unrecognised weights.
     """
+    # A number of another network under the name of the FID is what this function must never give.
     if settings.get("extractor") is not None:
-        raise InputError("extractor: a FID is of Inception's features; call compute_metrics")
+        raise InputError("extractor: an FID is of Inception's features; call compute_metrics")
     (scored,) = compute_metrics(reference, [generated], **settings).results
     for message in scored.warnings:
         warnings.warn(message, stacklevel=2)
@@ -237,6 +238,7 @@ def compute_metrics_from_features(
     """
     known = metric_options()
     for name, value in options.items():
+        # As Python says it: `**options` would take any name in silence.
         if name not in known:
             raise TypeError(f"unexpected keyword argument: {name}")
         known[name].check(value)

@@ -113,6 +113,7 @@ class Evaluator:
         (network,) = evaluation.extractors.values()
         notes = [] if opened is None else evaluation.check(opened, name="the evaluator")
         prepared = None if opened is None else evaluation.extract_reference(opened)
+        # After the reference, which may have needed more features of the network than its own.
         extractor = network.load()
         self._network = make_on_device(
             extractor,
@@ -184,6 +185,7 @@ class Evaluator:
           InputError: There are fewer than two images, or features that are not finite.
         """
         moments = state.total().moments
+        # Looked at here and not at each update, which must not wait for the devices.
         if not np.isfinite(moments.total).all():
             raise InputError(
                 "state: features are NaN or infinite; an image of the samples was, or the network overflowed"

@@ -69,7 +69,7 @@ class MetricValue:
             array = fields.pop(name)
             if with_influence and array is not None:
                 fields[name] = base64.b64encode(np.float32(array).tobytes()).decode()
-        # The value stays: a metric without one says so.
+        # `value` is kept even if it is None: it says that the metric was asked for.
         return {k: v for k, v in fields.items() if v is not None or k == "value"}
 
 
@@ -197,6 +197,7 @@ class Result:
           InputError: The text is not such a result.
         """
         try:
+            # Whatever is wrong with it shows here: a result has no schema beside these classes.
             fields = json.loads(text)
             fields["results"] = tuple(to_set_result(r) for r in fields["results"])
             fields["comparisons"] = tuple(Comparison(**c) for c in fields["comparisons"])
@@ -232,7 +233,7 @@ def _decode(text: str) -> Float32[np.ndarray, " n"]:
 
 
 def _without_none(tree: Any) -> Any:  # noqa: ANN401
-    """Leaves out what is None in mappings, but for a metric's own value."""
+    """Returns the tree without entries that are None, except for a metric's own value."""
     if isinstance(tree, Mapping):
         return {k: _without_none(v) for k, v in tree.items() if v is not None or k == "value"}
     if isinstance(tree, list | tuple):

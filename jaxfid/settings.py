@@ -179,6 +179,7 @@ class Settings:
           InputError: There is no such choice, or its value is not allowed.
         """
         given: dict[str, Any] = dict(choices)
+        # Before anything is resolved, so that a message speaks of what the user wrote.
         _check(given)
         if given.pop("blocks", None) is not None:
             message = "blocks: ignored, error bars come from single images now; leave it out"
@@ -201,7 +202,7 @@ def _check(given: Mapping[str, Any]) -> None:
     """Checks names and ranges, each with a message of its own."""
     options = metric_options()
     unknown = sorted(set(given) - set(SettingsDict.__annotations__) - set(options))
-    if unknown:
+    if unknown:  # a mistake in a program, as Python itself would report it
         raise TypeError(f"unexpected keyword arguments: {', '.join(unknown)}")
     for name, option in options.items():
         if name in given:
@@ -216,6 +217,7 @@ def _check(given: Mapping[str, Any]) -> None:
     if given.get("dims", 2048) not in DIMS:
         expected = ", ".join(map(str, DIMS))
         raise InputError(f"dims: expected one of {expected}, found {given['dims']!r}")
+    # These two raise an error of their own for a name that is not known.
     get_precision(given.get("precision", "float32"))
     if given.get("crop") is not None:
         parse_crop(given["crop"])
@@ -249,6 +251,8 @@ def _asks_for_adm(metrics: str | Sequence[str] | None) -> bool:
 
 
 def _choose_options(given: Mapping[str, Any], *, adm: bool) -> dict[str, Any]:
+    """Returns every option of every metric; what the user gave counts more than what `adm` asks for."""
+
     def default(name: str) -> Any:  # noqa: ANN401
         option = metric_options()[name]
         return option.adm if adm and option.adm is not None else option.default

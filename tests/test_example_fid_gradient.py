@@ -1,4 +1,4 @@
-"""The example that descends on a FID does, and what it says is what an evaluator scores."""
+"""The example that descends on an FID does, and what it says is what an evaluator scores."""
 
 import importlib.util
 import pathlib

@@ -8,7 +8,8 @@ from tests.shared_data import SHARED, WEIGHTS, load_goldens, needs_shared
 
 PROTOCOLS = ("legacy_tensorflow", "legacy_pytorch", "clean")
 DIMS = (64, 192, 768, 2048)
-DEFAULT = [("flowers", protocol, 64) for protocol in PROTOCOLS] + [("flowers", "clean", 2048)]
+# At 2048 one takes a minute and a half of two cores: with the others of its kind it is slow.
+DEFAULT = [("flowers", protocol, 64) for protocol in PROTOCOLS]
 ALL = [(data, p, dims) for data in ("flowers", "cifar10") for p in PROTOCOLS for dims in DIMS]
 
 

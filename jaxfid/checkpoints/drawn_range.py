@@ -12,7 +12,7 @@ MOST_CLIPPED = 0.05
 
 
 class RangeCount(NamedTuple):
-    """What there is to know of the values of some images; scalars, on the device until they are read.
+    """Counts of the values of some images; scalars that stay on the device until they are read.
 
     Attributes:
       finite: Whether all of them are.
@@ -30,7 +30,7 @@ class RangeCount(NamedTuple):
 def count_range(
     images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], value_range: ValueRange | None
 ) -> RangeCount:
-    """Returns what there is to know of the values, without a wait for the device."""
+    """Returns the counts of the values, without waiting for the device."""
     values = images.astype(jnp.float32)
     low, high = value_range or (0, 255)
     outside = (values < low) | (values > high)

@@ -13,7 +13,7 @@ _LONGEST_REASON = 300
 
 
 class SamplerError(JaxfidError):
-    """The user's sampler raised an exception, or gave what are no images. Exit code 1."""
+    """The user's sampler raised an exception, or returned something other than images. Exit code 1."""
 
 
 def name_sampler(make_sample: Callable[..., object]) -> str:

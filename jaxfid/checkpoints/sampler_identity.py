@@ -1,4 +1,4 @@
-"""What a user's sampler is, by which a comparison that goes on knows it again."""
+"""Identity of a user's sampler, so that a comparison that goes on recognises it."""
 
 import functools
 import inspect

@@ -134,7 +134,7 @@ class _Replica:
             return jax.block_until_ready(self._sample(key, size))
 
     def _check(self, images: object) -> Array | np.ndarray:
-        """What the user's code gave, which may be anything, where it is images."""
+        """Returns what the user's code gave, once it is known to be images."""
         if not isinstance(images, jax.Array | np.ndarray):
             raise self._error(f"expected an array of JAX or NumPy, found {type(images).__name__}")
         size, shape = self._chunk_size, images.shape

@@ -1,4 +1,4 @@
-"""Which Python files of a user's own a module is made of, and their digest."""
+"""The user's own Python files that a module is made of, and their digest."""
 
 import ast
 import functools

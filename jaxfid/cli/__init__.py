@@ -34,13 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 wrong input, 3 no weights, 143 ended by SIGTERM, 1 anything else.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # The command is always the first word, so that it is known before anything is parsed.
     options = _make_parser(arguments[:1]).parse_args(arguments)
     try:
         run_joined(options.run, options)
         return 0
     except (JaxfidError, Terminated) as error:
         return report_end(options, error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a wish, not an error: no traceback
         say("jaxfid: interrupted")
         return 1
 
@@ -54,7 +55,7 @@ def _make_parser(asked_for: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        if name in asked_for:
+        if name in asked_for:  # the options of `score` import every metric
             module = importlib.import_module(f"jaxfid.cli.{name}")
             module.add_arguments(command)
             if command.get_default("run") is None:

@@ -88,7 +88,7 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
     """Scores the disturbed pictures against drawn ones, prints the table and writes the figure as PNG.
 
     Args:
-      weights: As in `Settings`; where none are to be had, the untrained ones are used, and said so.
+      weights: As in `Settings`. If they cannot be had, untrained ones are used, and the output says so.
       figure: Where the PNG goes.
       progress: Show progress bars on stderr.
 
@@ -97,6 +97,7 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
     """
     weights, caution = _choose_weights(weights)
     print_line(caution or "FID of disturbed pictures against undisturbed ones.")
+    # Seeded, so that everyone sees the same table under the same weights.
     rng = np.random.default_rng(0)
     reference = ArraySource(draw_pictures(NUM_REFERENCE, rng), name="reference")
     sets = _disturbed_sets(draw_pictures(NUM_DISTURBED, rng), rng)
@@ -110,9 +111,11 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
     draw_figure(
         scores, sets, figure, "Frechet distance of untrained features" if caution else "FID"
     )
-    print_line(f"Of {NUM_DISTURBED} pictures a set: to be compared with each other alone.")
+    print_line(f"Each set has {NUM_DISTURBED} pictures: compare these values with each other only.")
     print_line(f"Figure: {figure}")
+    # After the table, so that a failure comes with the scores it is about.
     require_growth(scores)
+    # Again, because the first line may have left the screen.
     print_line(caution or "Every score grows with its disturbance.")
 
 

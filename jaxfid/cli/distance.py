@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints the squared Frechet distance of two files of features; never a FID, by its name.
+    """Prints the squared Frechet distance of two files of features.
+
+    It is not called an FID: the features may be of any network.
 
     Raises:
       InputError: A file is missing, corrupt or holds no features; or their widths differ.
@@ -34,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from jaxfid.stats.features import load_features
 
     reference, generated = load_features(options.reference), load_features(options.generated)
+    # Before the warnings: files of different widths are an error, and no warning of theirs is wanted.
     value = _compute(options, reference, generated)
     width = reference.rows.shape[1]
     for name, rows in ((options.reference, reference.rows), (options.generated, generated.rows)):
@@ -50,7 +53,9 @@ def _compute(options: argparse.Namespace, reference: "Features", generated: "Fea
 
     try:
         return frechet_distance_from_features(reference.rows, generated.rows)
-    except InputError as error:
+    except (
+        InputError
+    ) as error:  # it speaks of Python's arguments, which the user of a command never wrote
         names = f"features_a is {options.reference}, features_b is {options.generated}"
         raise InputError(f"{error} ({names})") from error
 

@@ -36,7 +36,9 @@ def run(options: argparse.Namespace) -> None:
 
     features, extracted = extract_features_of(options.images, **chosen_settings(options))
     if is_first(options):
-        save_features(options.output, features)
+        save_features(
+            options.output, features
+        )  # first: a line that cannot be printed costs no result
         say_skipped(extracted.skipped)
         count, width = features.rows.shape
         print_line(f"{options.output}: {width} features of {count} images")

@@ -19,7 +19,7 @@ DEFAULT_RESUME_EVERY_S = 30.0
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that sees images may be told."""
+    """Adds the options of every command that reads images."""
     add = parser.add_argument
     add(
         "--protocol",
@@ -113,17 +113,19 @@ def _count_or_all(text: str) -> int | None:
 def _split_weights(text: str) -> str | dict[str, str]:
     """Returns the weights of each network by its name, where names are given."""
     pairs = [part.partition("=") for part in text.split(",")]
+    # A path may hold `=` and commas itself; only names of networks all the way through make it a mapping.
     if not all(name.isidentifier() and equals for name, equals, _ in pairs):
         return text
     return {name: path for name, _, path in pairs}
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns those options of a command that are choices of `Settings` and were made."""
+    """Returns the settings that the user gave on the command line."""
     from jaxfid.metrics.registry import metric_options
     from jaxfid.settings import SettingsDict
 
     names = {*SettingsDict.__annotations__, *metric_options()} - {"progress"}
+    # None is "not said": the defaults stand in `Settings` alone.
     given = {name: getattr(options, name, None) for name in names}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "blocks" in chosen:
@@ -154,13 +156,13 @@ def start_jax(compile_cache: str | None = None) -> None:
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Finds out before the work, not after it, that the result has nowhere to go.
+    """Checks before the work begins that the result can be written.
 
     Raises:
       InputError: There is no such folder, or it cannot be written.
     """
     target = as_path(path)
-    # A folder that is not there is a slip of the pen more often than a wish. Buckets have none.
+    # A folder that does not exist is mostly a typing error, so it is not made. Buckets have no folders.
     if not is_remote(path) and (target.is_dir() or not target.parent.is_dir()):
         raise InputError(f"{path}: expected a file in a folder that exists and can be written")
     check_writable(target)

@@ -41,7 +41,7 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_joined(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
-    """Runs a command, together with the other processes if there are to be any.
+    """Runs a command, together with the other processes if there are any.
 
     Raises:
       InputError: It is not known, or not right, where they meet.
@@ -63,7 +63,7 @@ def run_joined(command: Callable[[argparse.Namespace], None], options: argparse.
 
 
 def is_distributed(options: argparse.Namespace) -> bool:
-    """Whether the command is to be one of several processes, in whichever way that was said."""
+    """Returns whether any option makes the command one of several processes."""
     given = [getattr(options, name, None) is not None for name in WHERE]
     return getattr(options, "distributed", False) or any(given)
 

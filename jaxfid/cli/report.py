@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
       InputError: The folder holds no comparison, or the page cannot be written.
     """
-    check_output(options.output)
+    check_output(options.output)  # before the page is drawn, not after it
     from jaxfid.report.page import make_page
     from jaxfid.report.run_folder import RunFolder
 

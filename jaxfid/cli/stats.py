@@ -39,6 +39,6 @@ def run(options: argparse.Namespace) -> None:
 
     stats, extracted = extract_stats(options.images, **chosen_settings(options))
     if is_first(options):
-        save_stats(options.output, stats)
+        save_stats(options.output, stats)  # first: a line that cannot be printed costs no result
         say_skipped(extracted.skipped)
         print_line(f"{options.output}: statistics of {stats.count} images")

@@ -38,6 +38,7 @@ def _status(options: argparse.Namespace) -> None:
         print_line(f"here        {stored.name}  sha256 {stored.sha256}  {stored.path}")
     for damaged in status.damaged:
         print_line(f"damaged     {damaged}")
+    # Other weights may lie there; what `auto` needs is missing nevertheless.
     if not any(stored.official for stored in status.stored):
         print_line(f"not here    {status.release.name}  {status.release.url}")
 

@@ -277,7 +277,7 @@ def initialize_distributed(
 
 
 def leave(exit_code: int) -> NoReturn:
-    """Ends this process after an error, without the meeting of all processes that JAX's own end is."""
+    """Ends this process after an error. JAX's own exit would first wait for all processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)

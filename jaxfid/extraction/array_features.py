@@ -40,6 +40,7 @@ class ArrayFeatures:
     ) -> None:
         self._batch_size = 1 if is_cpu(local_mesh()) else batch_size
         self._to_pixels = functools.partial(to_pixels, value_range=value_range, quantize=quantize)
+        # Not the extractor itself, which would keep its weights alive beside those given at each call.
         self._apply, self._protocol = extractor.extract, extractor.protocol
         self._extract = jax.jit(self._compute, static_argnames=("rows", "sharers"))
 
@@ -69,6 +70,7 @@ class ArrayFeatures:
 
     def _extract_part(self, params: Any, images: Array) -> dict[str, Array]:  # noqa: ANN401
         check_needs_no_crop(self._protocol, *images.shape[1:3])
+        # All images are of one size, so the positions of one serve them all.
         one = batch_positions(self._protocol, np.array([images.shape[1:3]]))
         positions = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (len(images), *leaf.shape[1:])), one

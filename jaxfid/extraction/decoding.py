@@ -41,7 +41,7 @@ class JointBatches:
 
     Attributes:
       skipped: Images that the last iteration left out so far.
-      remarks: What the values of its first images give reason to say.
+      remarks: Sentences about the values of its first images, where these look wrong.
     """
 
     def __init__(

@@ -43,6 +43,7 @@ from jaxfid.stats.kept_rows import kept_indices
 from jaxfid.stats.moments import Moments
 from jaxfid.storage.files import check_writable
 
+# On a CPU images go through the network one by one, so that larger batches gain nothing.
 ROWS_PER_CPU_DEVICE, ROWS_PER_ACCELERATOR = 32, 256
 
 
@@ -101,6 +102,7 @@ def choose_batch_size(wanted: int | None, largest: int, devices: int | None) -> 
     mesh = local_mesh(devices)
     num_devices = mesh.size * process_group().count
     rows = ROWS_PER_CPU_DEVICE if is_cpu(mesh) else ROWS_PER_ACCELERATOR
+    # A batch of more rows than any set has would compute padding.
     fitting = min(wanted or rows * num_devices, largest)
     return -(-fitting // num_devices) * num_devices
 
@@ -130,7 +132,7 @@ def extract(
         wanted = sorted({name for request in requests for name in request.needs.all()})
         raise InputError(
             f"{image_set.name}: the metrics asked for need its images (features {', '.join(wanted)}), "
-            "and the file does not hold them"
+            "and the file does not hold them; give the images, or a file of `jaxfid features`"
         )
     name = snapshot_name or image_set.name
     return _see(image_set.name, image_set.source, requests, options, name, keep_finished)
@@ -190,7 +192,8 @@ def _open_snapshots(
     path = None
     if options.resume is not None:
         path = snapshot_path(options.resume, name, process=group.index)
-        check_writable(path)
+        check_writable(path)  # now, not after the first 30 seconds of work
+        # Sums are of the images of this process: with another number of processes they are others.
         position = {"processes": group.count, "process": group.index}
         identity = {**identity, **identify_source(source, strict=options.resume_strict), **position}
     every_s = options.resume_every_s
@@ -266,6 +269,7 @@ class _Kept:
             for name, moments in self.moments.items()
         }
         features, rows = {}, {}
+        # A store that kept every row holds more than those.
         wanted = set(kept_indices(len(source)).tolist())
         for name, store in self.stores.items():
             found, indices = gather_features(group, store.state())
@@ -283,6 +287,7 @@ class _Kept:
 
     def _stats(self, feature: str, source: ImageSource, moments: Moments) -> Stats:
         count = int(moments.count)
+        # Only known now: `on_error` may have left files out.
         if count < 2:
             raise InputError(f"{source.name}: a covariance needs at least 2 images, found {count}")
         return Stats(moments.mean(), moments.cov(), count, self._provenance(feature, source))
@@ -295,6 +300,7 @@ def _identify_pass(
 ) -> dict[str, Any]:
     """Returns all that the kept sums and the numbers of the batches depend on."""
     return {
+        # Another version may sum or decode otherwise; half a set of each would be neither.
         "version": metadata.version("jaxfid"),
         "on_error": options.on_error,
         "limit": options.limit,

@@ -24,7 +24,7 @@ SPATIAL = "spatial"
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What is to be kept of a set, by the names of features.
+    """What a pass keeps of a set, by the names of features.
 
     Attributes:
       moments: Features whose mean and covariance are needed.
@@ -75,6 +75,7 @@ class ExtractedFeatures:
     rows: Mapping[str, KeptFeatures] = dataclasses.field(default_factory=dict)
     features: Mapping[str, Float[np.ndarray, "n d"]] = dataclasses.field(default_factory=dict)
 
+    # All features are of the same images, so that any of them tells the number.
     @property
     def count(self) -> int | None:
         """Images; None for statistics that do not say."""
@@ -90,7 +91,7 @@ class ExtractedFeatures:
         )
 
     def joined(self, other: "ExtractedFeatures") -> "ExtractedFeatures":
-        """Returns what both know; the other counts where both know the same."""
+        """Returns what both know; where both know the same, the other's is taken."""
         return ExtractedFeatures(
             other.provenance or self.provenance,
             {**self.stats, **other.stats},
@@ -138,12 +139,15 @@ class ImageSet:
         """
         found = dict.fromkeys(extractors, ExtractedFeatures())
         owner = next(iter(extractors))
+        # With one extractor the file is taken to be its own: `check` finds out whether it is, and an
+        # error that names the difference is better than one that finds no statistics.
         if len(extractors) > 1 and self.provenance is not None:
             owner = self.provenance.get("extractor", owner)
         if owner not in found:
             return found
         if self.stats is not None:
             stats = {extractors[owner]: self.stats}
+            # Beside pool3 in one file: without it sFID would need the images again.
             if self.stats.spatial is not None:
                 stats[SPATIAL] = self.stats.spatial
             found[owner] = ExtractedFeatures(self.provenance, stats)
@@ -161,7 +165,7 @@ class ExtractedSet:
       by_extractor: The features by the names of the extractors.
       skipped: Files that could not be read, and why.
       source: Its images; None where there are none.
-      remarks: What the values of its first images give reason to say.
+      remarks: Sentences about the values of its first images, where these look wrong.
     """
 
     name: str
@@ -184,9 +188,12 @@ class ExtractedSet:
 
 def features_as_extracted(features: Features, feature: str) -> ExtractedFeatures:
     """Returns features of a file or array with all that follows from them."""
-    from jaxfid.stats.kept_rows import kept_indices
+    from jaxfid.stats.kept_rows import (
+        kept_indices,
+    )  # imports JAX, and opening a set does not need it
 
     rows = np.asarray(features.rows)
+    # The rows that a pass over the images would have kept, so that the error bar is the same.
     indices = kept_indices(len(rows))
     stats = Stats(
         rows.mean(0, dtype=np.float64),
@@ -221,12 +228,14 @@ def open_image_set(
     if isinstance(images, Features):
         return ImageSet("features", features=images)
     path = images if isinstance(images, str | os.PathLike) else None
+    # Features first: a file of them could also be read as statistics, which have no error bar.
     if path is not None and is_features_file(path):
         return ImageSet(str(path), features=load_features(path))
     if path is None or not is_stats_file(path):
         source = open_source(images, image_key=image_key)
         return ImageSet(source.name, _select(source, limit, seed))
     stats = load_stats(path)
+    # ADM's statistics are of all images and the pictures a part of them; precision needs pictures.
     source = _select(open_source(path), limit, seed) if _has_images_too(path) else None
     return ImageSet(str(path), source, stats)
 
@@ -242,5 +251,6 @@ def _has_images_too(path: str | os.PathLike[str]) -> bool:
 def _select(source: ImageSource, limit: int | None, seed: int) -> ImageSource:
     if limit is None or limit >= len(source):
         return source
+    # Random, because a set sorted by class would lose classes. Sorted, because archives are read faster so.
     chosen = np.random.default_rng(seed).choice(len(source), limit, replace=False)
     return source.take(np.sort(chosen).tolist())

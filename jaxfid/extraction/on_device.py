@@ -118,6 +118,7 @@ class OnDevice:
     def init(self) -> EvaluatorState:
         """Returns the state of no images."""
         moments, one = zero_moments(self.width), np.int32(1)
+        # x64 for this block alone: the caller's program keeps the types that it was written for.
         with own_context(x64=True), jax.enable_x64(True):
             rows = KeptRows.empty(self.width, limit=self.num_rows)
             if self.on_host:
@@ -160,6 +161,7 @@ class OnDevice:
 
     def _check(self, state: EvaluatorState, features: Any, mask: Any) -> None:  # noqa: ANN401
         leaves = jax.tree.leaves((state, features, mask))
+        # A tracer has no numbers to bring to the host.
         if self.on_host and any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             raise InputError(
                 "state: these devices have no float64, so sums are kept on the host and no compiled function "
@@ -196,7 +198,7 @@ def make_on_device(
     Args:
       extractor: The network.
       feature: Which of its features.
-      value_range: What black and white are in floating images; None where there are to be none.
+      value_range: What black and white are in floating images; None if there will be no floating images.
       quantize: Whether those are rounded to whole pixels.
       batch_size: Images that go through the network at once, over all devices; None chooses.
       sums: Where sums are kept, as in `make_moments`.

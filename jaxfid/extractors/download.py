@@ -26,7 +26,7 @@ class _BrokenTransferError(Exception):
 
 
 class _UnreachableError(_BrokenTransferError):
-    """No connection came about at all."""
+    """No connection could be made."""
 
 
 class _RangeRefusedError(_BrokenTransferError):

@@ -103,6 +103,7 @@ class Extractor:
         Raises:
           InputError: `apply` does not give two vectors of the declared width for two images.
         """
+        # Two images, so that a network that gives one vector for a whole batch is found out.
         side = self.protocol.input_px
         images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
         found = jax.eval_shape(self.apply, self.params, images)

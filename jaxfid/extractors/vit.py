@@ -25,7 +25,7 @@ from jaxfid.extractors.precision import Precision
 
 @dataclasses.dataclass(frozen=True)
 class VitConfig:
-    """What one vision transformer has and another has not.
+    """The choices in which vision transformers differ.
 
     Attributes:
       width: Width of a token.

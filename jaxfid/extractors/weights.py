@@ -299,7 +299,7 @@ def _official_path(release: Release) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _writing_cache() -> Iterator[None]:
-    """What the file system refuses is said with a way out."""
+    """Turns an error of the file system into one that says what to do."""
     try:
         yield
     except (OSError, InputError) as error:

@@ -35,7 +35,7 @@ class ArrayFileSource(ImageSource):
     """
 
     def __init__(self, path: epath.Path, *, name: str) -> None:
-        """Reads the header; raises InputError if it is no array of images, or not whole."""
+        """Reads the header; raises InputError if the array is not of images, or not whole."""
         self.name = name
         self._path = path
         self._version = stat_file(path)

@@ -50,7 +50,7 @@ class SequenceSource(ImageSource):
     """
 
     def __init__(self, images: RandomAccess, *, name: str) -> None:
-        """Takes the sequence and looks at its first image; raises InputError if that is none."""
+        """Takes the sequence; raises InputError if its first item is not an image."""
         self.name = name
         self.keys = make_position_keys(len(images))
         self._images = images

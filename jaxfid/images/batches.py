@@ -78,7 +78,7 @@ class _Part:
         self._lock = threading.Lock()
 
     def add(self, number: int, rows: list[_Row]) -> None:
-        """Takes the rows of a chunk; whoever brings the last ones makes the batch, a worker mostly."""
+        """Takes the rows of a chunk. The last one to arrive makes the batch, mostly in a worker."""
         with self._lock:
             self._rows[number] = rows
             is_whole = len(self._rows) == len(self.chunks)

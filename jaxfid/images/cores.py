@@ -4,7 +4,7 @@ import os
 
 
 def count_usable_cores() -> int:
-    """Returns the number of cores that this process may use; of the machine where a system cannot say."""
+    """Returns how many cores this process may use; all of the machine where the system cannot say."""
     if count := getattr(os, "process_cpu_count", None):  # Python 3.13
         return count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux

@@ -31,7 +31,7 @@ def crc32c(data: bytes) -> int:
 
 
 def unmask_crc(masked: int) -> int:
-    """Returns the checksum that TFRecord keeps rotated, so that checksums of checksums are none."""
+    """Returns the checksum behind the masked one that TFRecord keeps."""
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
 

@@ -44,7 +44,7 @@ def decode_file(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the image in a file, local or in a bucket, as 8-bit RGB.
 
     Raises:
-      InputError: It cannot be read, or is no whole image of a known still format.
+      InputError: It cannot be read, or is not a whole image of a known still format.
     """
     return decode_image(read_file(path, max_bytes=MAX_IMAGE_BYTES), os.fspath(path))
 
@@ -57,7 +57,7 @@ def decode_image(data: bytes, key: str) -> UInt8[np.ndarray, "h w 3"]:
       key: What an error calls it.
 
     Raises:
-      InputError: The bytes are no whole image of a known still format, or one without a rule.
+      InputError: The bytes are not a whole image of a known still format, or no rule covers its pixels.
     """
     require_strict_pillow()
     if data.startswith(png.SIGNATURE):
@@ -75,7 +75,7 @@ def require_strict_pillow() -> None:
     """Checks that Pillow refuses files that are cut off.
 
     Raises:
-      InputError: It was told not to. No image's fault, so that no image is to be skipped for it.
+      InputError: It was told not to. That is not the fault of an image, so no image is skipped for it.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise InputError(

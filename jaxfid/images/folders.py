@@ -75,7 +75,7 @@ class FileListSource(ListedSource):
     """Image files by their paths, in the order of these."""
 
     def __init__(self, paths: Mapping[str, epath.Path], *, name: str) -> None:
-        """Takes the paths by what keys are to call them; raises InputError if one is no image's."""
+        """Takes the paths by their keys; raises InputError if one is not an image's."""
         self._paths = paths
         super().__init__(list(paths), name=name, image_key=None)
         if self.others:
@@ -118,7 +118,7 @@ def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
 
 
 def _fingerprint_object(found: FileStat) -> str:
-    """Size and time of change: a place gives its objects one time, whoever asks."""
+    """Returns size and time of change, which are the same for every machine that asks."""
     return f"{found.num_bytes} {found.mtime_ns}"
 
 

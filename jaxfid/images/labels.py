@@ -50,7 +50,7 @@ class Files(NamedTuple):
 
 
 def find_labels(files: Files, *, are_samples: bool) -> list[str] | None:
-    """Returns the class of each image, or None where nothing tells any.
+    """Returns the class of each image, or None where nothing tells one.
 
     The first of these that is there:
 

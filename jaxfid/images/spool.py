@@ -38,7 +38,7 @@ class SpooledSource(ImageSource):
         """Takes uint8 arrays `(h, w, 3)` or `(h, w)`, batches of them, or Pillow's images, of any sizes.
 
         Raises:
-          InputError: An item is no such array, or there is none; names the item.
+          InputError: An item is something else, or there are no items; names the item.
         """
         self.name = name
         self._places: list[_Place] = []

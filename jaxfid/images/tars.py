@@ -97,7 +97,7 @@ def list_tar(path: epath.Path) -> list[TarMember]:
     """Returns the files in a tar archive, in the order in which they lie in it.
 
     Raises:
-      InputError: It is no whole, uncompressed tar archive, or holds images that are no plain files.
+      InputError: It is not a whole, uncompressed tar archive, or holds images that are not plain files.
     """
     with open_file(path) as file:
         try:

@@ -62,7 +62,7 @@ def cmmd(
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrices of one width with 2 rows or more.
+      InputError: The features are not finite floating matrices of one width with 2 rows or more.
 
     Source: Jayasumana et al., Rethinking FID: towards a better evaluation metric for image generation,
     2024.

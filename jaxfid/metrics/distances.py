@@ -68,7 +68,7 @@ class CentredFeatures:
 
 
 def find_centre(features: Features) -> Float64[np.ndarray, " d"]:
-    """Returns the mean of the features, of which no digit matters: any point amid them would do."""
+    """Returns the mean of the features. It need not be exact: any point among them would do."""
     total = np.zeros(features.shape[1])
     for block in make_blocks(len(features), BLOCK_SIZE):
         # The mask leaves out rows that an earlier block has summed.

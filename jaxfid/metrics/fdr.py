@@ -28,7 +28,7 @@ NO_STDERR = (
     "the six distances are of the same images, so their errors are not independent; "
     "it takes the influences of the same kept images in every space"
 )
-"""Why there is none where the influences are not known."""
+"""Why there is no standard error where the influences are not known."""
 
 
 @dataclasses.dataclass(frozen=True)

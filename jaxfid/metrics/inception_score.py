@@ -65,7 +65,7 @@ def inception_score(
       num_splits: How many splits torch-fidelity makes; without effect on ADM's.
 
     Raises:
-      InputError: The logits are no finite floating matrix, there are fewer images than splits, there
+      InputError: The logits are not a finite floating matrix, there are fewer images than splits, there
         is no such convention, or `num_splits` is below 1.
     """
     splits = _make_splits(logits, convention, num_splits)

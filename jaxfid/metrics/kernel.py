@@ -90,7 +90,7 @@ def kernel_distance(
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrices of one width with 3 rows or more, or
+      InputError: The features are not finite floating matrices of one width with 3 rows or more, or
         `num_subsets`, `subset_size` or `first_drawn` is out of range.
     """
     check_features(3, reference_features=reference_features, generated_features=generated_features)

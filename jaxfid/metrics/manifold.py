@@ -121,7 +121,7 @@ def manifold_scores(
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrices of one width with more than k rows,
+      InputError: The features are not finite floating matrices of one width with more than k rows,
         a k is below 1, there is no such metric, or `reference_neighbours` has another shape.
     """
     ks = {name: density_k if name in _BY_DENSITY_K else precision_k for name in metrics}

@@ -72,8 +72,8 @@ def mind(
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrices of one width with 2 rows or more,
-        `num_directions` is below 1, or `directions` are no finite unit vectors of that width.
+      InputError: The features are not finite floating matrices of one width with 2 rows or more,
+        `num_directions` is below 1, or `directions` are not finite unit vectors of that width.
 
     Source: Berthet et al., MIND: Monge inception distance for generative models evaluation, 2026.
     """

@@ -35,7 +35,7 @@ def neighbour_distances(
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrix with more than k rows, or k < 1.
+      InputError: The features are not a finite floating matrix with more than k rows, or k < 1.
     """
     if k < 1:
         raise InputError(f"k: expected the first neighbour or a later one, found {k}")

@@ -24,7 +24,7 @@ class _Memory:
           function: Takes this object first. A module's function, not a new lambda at each call.
           *args: Hashable.
         """
-        key = (function, *args)
+        key = (function, *args)  # by identity: a lambda would be new, and computed, at each call
         if key not in self._known:
             self._known[key] = function(self, *args)
         return self._known[key]

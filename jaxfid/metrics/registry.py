@@ -57,6 +57,7 @@ class MetricOption:
         Raises:
           InputError: It is none of the choices, or too small.
         """
+        # Checked here for Python as well: argparse checks the choices of the command line alone.
         if self.choices and value not in self.choices:
             expected = " or ".join(self.choices)
             raise InputError(f"{self.name}: expected {expected}, found {value!r}")
@@ -115,6 +116,7 @@ class MetricSpec:
           chosen: The feature that `dims` chooses.
           default: The extractor's own default feature.
         """
+        # A spec is written before anybody chooses an extractor, so it names features by their role.
         real = {CHOSEN: chosen, DEFAULT: default}
 
         def named(names: Sequence[str]) -> frozenset[str]:
@@ -122,6 +124,7 @@ class MetricSpec:
 
         moments, rows = named(self.moments), named(self.rows)
         return (
+            # A Vendi score looks at no reference: its features must not be asked of a statistics file.
             Needs(moments, rows, named(self.features)),
             Needs(moments, rows, named(self.features + self.generated_features)),
         )
@@ -129,8 +132,9 @@ class MetricSpec:
 
 def _walk_specs() -> Iterator[MetricSpec]:
     """Yields the specs of every module of this package that has any."""
+    # Found and not listed, so that a new metric is one new file.
     for module in pkgutil.walk_packages(jaxfid.metrics.__path__, "jaxfid.metrics."):
-        if module.name != __name__:
+        if module.name != __name__:  # this module is being imported
             yield from getattr(importlib.import_module(module.name), "SPECS", ())
 
 
@@ -176,6 +180,7 @@ def split_names(metrics: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if unknown or not names:
         expected = ", ".join(["all", "adm", *metric_names()])
         raise InputError(f"metrics: expected names out of {expected}, found {names}")
+    # `all` stays as it is: what it stands for depends on the extractor, which is not known here.
     written_out = (ADM_METRICS if name == "adm" else (name,) for name in names)
     return tuple(dict.fromkeys(name for group in written_out for name in group))
 
@@ -201,7 +206,7 @@ def choose_specs(
         if not found:
             raise _not_defined(name, extractors)
         for extractor, spec in found:
-            if spec not in chosen[extractor]:
+            if spec not in chosen[extractor]:  # `fid,fd` names one metric twice
                 chosen[extractor].append(spec)
     return chosen
 
@@ -223,10 +228,11 @@ def _not_defined(name: str, extractors: Sequence[str]) -> InputError:
 
 
 def find_spec(result_name: str) -> MetricSpec | None:
-    """Returns the metric that a result calls so; None where there is none (any more)."""
+    """Returns the metric that a result calls by this name; None if this version has no such metric."""
     for spec in metric_specs().values():
         if result_name in (spec.name, spec.inception_name):
             return spec
+    # The longest first: `fd_infinity_clip_vitb32` begins with `fd` too.
     starts = sorted(metric_specs(), key=len, reverse=True)
     return next((metric_specs()[n] for n in starts if result_name.startswith(f"{n}_")), None)
 
@@ -235,7 +241,7 @@ def heading(result_name: str) -> str:
     """Returns how tables head a metric of a result."""
     spec = find_spec(result_name)
     if spec is None or result_name not in (spec.name, spec.inception_name):
-        return result_name
+        return result_name  # of another extractor: its name must not be lost in a heading
     return spec.heading or result_name.capitalize()
 
 

@@ -50,7 +50,7 @@ def vendi_score(features: UncheckedFeatures, *, block_size: int = BLOCK_SIZE) ->
       block_size: Rows per block: time and memory, not the result.
 
     Raises:
-      InputError: The features are no finite floating matrix of 2 rows or more, or all are 0.
+      InputError: The features are not a finite floating matrix of 2 rows or more, or all are 0.
 
     Source: Friedman and Dieng, The Vendi score, 2023.
     """
@@ -73,7 +73,7 @@ def vendi_score_from_second_moment(second_moment: Float[np.ndarray, "..."]) -> f
       second_moment: Shape `(d, d)`, symmetric; float64, whose sums alone keep small eigenvalues.
 
     Raises:
-      InputError: It is no finite square matrix of positive trace.
+      InputError: It is not a finite square matrix of positive trace.
     """
     if second_moment.ndim != 2 or len(set(second_moment.shape)) != 1:
         raise InputError(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float32, Shaped, UInt8
 
 from jaxfid.errors import InputError
 
@@ -30,7 +30,7 @@ def check_value_range(value_range: Sequence[float] | None) -> ValueRange | None:
 
 
 def to_pixels(
-    images: UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"],
+    images: Shaped[Array, "n h w c"],
     value_range: ValueRange | None,
     *,
     quantize: bool,

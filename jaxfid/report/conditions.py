@@ -9,6 +9,7 @@ from jaxfid.report.run_folder import RunFolder
 Lines = list[tuple[str, str]]
 """Names and values in words."""
 
+# Too long for a page: lists of files, and what stands under the extractors anyway.
 _NOT_SHOWN = ("skipped", "provenance")
 _MOST_NESTED = 3
 
@@ -16,6 +17,7 @@ _MOST_NESTED = 3
 def collect_conditions(run: RunFolder) -> list[tuple[str, Lines]]:
     """Returns the groups with their headings; empty ones are left out."""
     given = run.provenance
+    # A copy: `versions` is taken out to have a heading of its own.
     environment = dict(_mapping(given.get("environment")))
     versions = environment.pop("versions", {})
     groups = {
@@ -38,6 +40,7 @@ def _with_description(protocol: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
+    # The folder may come from anywhere, and a damaged one is to be shown as far as it goes.
     return value if isinstance(value, Mapping) else {}
 
 

@@ -23,12 +23,12 @@ def embed_picture(run: RunFolder, file: str) -> str:
       file: The picture's place below `images/`.
 
     Raises:
-      InputError: It is no picture, or cannot be read.
+      InputError: It is not a picture, or cannot be read.
     """
     # Decoded and encoded again: what reaches the page is our file, whatever lies in the folder.
     pixels = decode_image(run.read_picture(file), f"{run.path / 'images' / file}")
     image = Image.fromarray(pixels)
-    if max(image.size) <= SMALL_PX:
+    if max(image.size) <= SMALL_PX:  # losing nothing: every pixel of a small picture is seen
         return _to_url(image, "PNG")
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     return _to_url(image, "WEBP", quality=84)

@@ -1,4 +1,4 @@
-"""Pictures of a set for people to look at: its first images, and those that realism tells apart."""
+"""Pictures of a set for people to look at: its first images, and those of lowest and highest realism."""
 
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class Album:
     Args:
       run: The folder.
       source: The set.
-      name: Of the set, no other set's of the run.
+      name: The set's name, which no other set of the run has.
     """
 
     def __init__(self, run: RunFolder, source: ImageSource, name: str) -> None:
@@ -40,7 +40,7 @@ class Album:
         return Picture(file, index)
 
     def keep_first(self) -> list[Picture]:
-        """Returns the first images: where sets share their noise, theirs are of the same."""
+        """Returns the first images. In sets that share their noise, these belong together."""
         return self._keep_readable(range(min(NUM_FIRST, len(self._source))))
 
     def keep_spread(self) -> list[Picture]:
@@ -62,7 +62,7 @@ class Album:
         return True
 
     def seen(self, left_out: Collection[str]) -> Int[np.ndarray, " n"]:
-        """Returns the position of each row of the set's features, files left out having none."""
+        """Returns the position of each row of the set's features. Files left out have no row."""
         keys = self._source.keys
         return np.array([i for i, key in enumerate(keys) if key not in left_out], int)
 
@@ -84,7 +84,7 @@ def keep_extremes(
         reference,
     )
     order = np.argsort(realism, kind="stable")
-    few = min(NUM_EXTREME, len(order) // 2)
+    few = min(NUM_EXTREME, len(order) // 2)  # of a small set no image is among both
     positions, reference_positions = album.seen(left_out), reference_album.seen(missing)
     pictures = {}
     for kind, rows in (("lowest", order[:few]), ("highest", order[::-1][:few])):
@@ -105,6 +105,7 @@ def find_nearest(
     features: Float[np.ndarray, "n d"], among: Float[np.ndarray, "m d"]
 ) -> Int[np.ndarray, " n"]:
     """Returns the row of `among` that is nearest to each of a few feature vectors."""
+    # Float64, because features that are alike differ in digits that float32 squares do not hold.
     wanted = np.asarray(features, np.float64)
     best, found = np.full(len(wanted), np.inf), np.zeros(len(wanted), int)
     for start in range(0, len(among), _ROWS_AT_ONCE):

@@ -24,6 +24,7 @@ class ScalarWriter:
         Raises:
           InputError: The package `tensorboardX` is not installed, or the folder cannot be written to.
         """
+        # Asked for at the start: a comparison must not find out after its first checkpoint.
         if importlib.util.find_spec("tensorboardX") is None:
             raise InputError(
                 "tensorboard: needs the package tensorboardX; pip install tensorboardX"
@@ -48,7 +49,7 @@ class ScalarWriter:
                 self._writer.add_scalar(f"{tag}{draw}", metric.value, entry.step)
                 if metric.stderr is not None:
                     self._writer.add_scalar(f"{tag}_stderr{draw}", metric.stderr, entry.step)
-        self._writer.flush()
+        self._writer.flush()  # a checkpoint takes minutes, and people watch
 
 
 def _name_draw(entry: Entry) -> str:

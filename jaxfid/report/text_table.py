@@ -39,6 +39,7 @@ def _split(columns: Sequence[Row], width: int) -> Iterator[list[Row]]:
     first, *others = columns
     table = [first]
     for column in others:
+        # A table of names alone would say nothing, so one more column is always taken.
         if len(table) > 1 and _width([*table, column]) > width:
             yield table
             table = [first]
@@ -54,6 +55,7 @@ def _align(column: Row) -> list[str]:
     """The cells of a column, all of one width."""
     head, *cells = column
     found = [_NUMBER.match(cell) for cell in cells]
+    # Whole parts are filled up on the left, so that the points stand below each other.
     longest = max((len(number[1]) for number in found if number), default=0)
     shifted = [
         " " * (longest - len(number[1])) + cell if number else cell

@@ -83,6 +83,7 @@ class Evaluation:
         name = extractor if isinstance(extractor, str) else extractor.name
         options = LoadOptions(f.weights_of(name), f.precision, f.protocol, f.crop)
         chosen = ChosenExtractor(extractor, options, dims=f.dims)
+        # 2048 is the default, which nobody has to take back for another network.
         if f.dims not in (2048, chosen.widths[chosen.chosen]):
             raise InputError(f"dims: the extractor {chosen.name} brings its own; leave it out")
         return chosen
@@ -141,12 +142,15 @@ class Evaluation:
     def _origin(self, image_set: ImageSet, name: str) -> Origin:
         known, network = self._known(image_set)[name], self.extractors[name]
         stats = known.stats.get(network.chosen)
-        if stats is None:
+        if (
+            stats is None
+        ):  # images: what their features will depend on is known once weights are loaded
             provenance = self._load(name).provenance(network.chosen)
             return Origin(image_set.name, network.widths[network.chosen], provenance)
         return Origin(image_set.name, len(stats.mean), known.provenance)
 
     def _load(self, name: str) -> Any:  # noqa: ANN401
+        # Of both sides at once, so that one compiled network serves the reference and all sets.
         wanted = [f for needs in self.needs[name] for f in sorted(needs.all())]
         return self.extractors[name].load(list(dict.fromkeys(wanted)))
 
@@ -203,6 +207,7 @@ class Evaluation:
         wanted = [name for name in missing if missing[name].all()]
         if not wanted:
             return ExtractedSet(image_set.name, known, source=image_set.source)
+        # Sets that come later, as a comparison's do, were not among those that were agreed on before.
         require_agreement(self.settings, [image_set])
         requests = [Request(self._load(name), missing[name]) for name in wanted]
         seen = extract(
@@ -213,6 +218,7 @@ class Evaluation:
             keep_finished=keep_finished,
         )
         joined = {
+            # What the file knew stays: ADM's moments are of more images than the pictures beside them.
             name: features.joined(seen.by_extractor.get(name, ExtractedFeatures()))
             for name, features in known.items()
         }
@@ -271,6 +277,7 @@ class Evaluation:
           pairs: From `pairs`, where the caller has them; what they have computed is not computed again.
         """
         pairs = pairs or self.pairs(reference, generated)
+        # One pair for all metrics of an extractor: what one has computed, the others find there.
         metrics = {
             spec.result_name(name): compute(spec, pair)
             for name, pair in pairs.items()
@@ -300,6 +307,7 @@ class Evaluation:
             )
         remarks = [r for side in both for r in warn_of_source(side.name, side.source)]
         remarks += [f"{side.name}: {remark}" for side in both for remark in side.remarks]
+        # The gravest first, each once: with several extractors the same sizes are warned of again.
         return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
 
     def result(self, reference: ExtractedSet, results: Sequence[SetResult]) -> Result:
@@ -308,6 +316,7 @@ class Evaluation:
         first = next(iter(extractors.values()))
         protocol = {"name": first.get("protocol")}
         protocol |= {name: first.get(name) for name in ("dims", "precision")}
+        # A user's own network brings a rule whose name nobody else knows.
         if first.get("extractor", "inception") != "inception":
             protocol |= {name: first[name] for name in ("extractor", "input") if name in first}
         return Result(
@@ -330,6 +339,7 @@ class Evaluation:
         if known is not None:
             return known
         network = self.extractors[name]
+        # Statistics on both sides need no network, and none is loaded to describe it.
         return network.load().provenance(network.chosen) if network.is_loaded else {}
 
     def warm_up(self, reference: Prepared) -> None:
@@ -357,9 +367,10 @@ class Evaluation:
 def compute(spec: MetricSpec, pair: SetPair) -> MetricValue:
     """Returns a metric of a pair; one that these sets do not allow is a value of None with the reason."""
     try:
+        # The caller may be a training under a mesh and types of its own.
         with own_context():
             found = spec.compute(pair)
-    except InputError as error:
+    except InputError as error:  # too few images for one metric must not cost the others
         return MetricValue(None, reason=str(error))
     if found.stderr is None and found.reason is None:
         return dataclasses.replace(found, reason=spec.why_no_stderr)

@@ -51,6 +51,7 @@ def explain(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> list[str]:
       InputError: A file is none of these.
     """
     first, second = _open(a), _open(b)
+    # What the numbers depend on comes first: it explains the numbers below it.
     unequal = Provenance(first.entries).diff(second.entries)
     lines = [_describe(name, here, there) for name, here, there in unequal]
     for name in sorted({*first.values} & {*second.values}):
@@ -63,7 +64,7 @@ def explain(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> list[str]:
 
 def _describe(name: str, here: object, there: object) -> str:
     missing = [side for side, value in (("first", here), ("second", there)) if value is None]
-    if missing:
+    if missing:  # no difference yet: other tools' files say little of themselves
         known = there if here is None else here
         return f"{name}: {known} in one file, not recorded in the {missing[0]} one"
     return describe_difference(name, here, there)
@@ -85,7 +86,7 @@ def _compare_moments(first: Explained, second: Explained) -> list[str]:
 
 
 def _open(path: str | os.PathLike[str]) -> Explained:
-    if Path(path).suffix == ".json":
+    if Path(path).suffix == ".json":  # its content has no signature to know it by
         return _open_result(Path(path))
     image_set = open_image_set(path)
     if image_set.stats is None and image_set.features is None:

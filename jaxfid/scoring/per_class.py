@@ -19,10 +19,10 @@ Positions = Mapping[str, Sequence[int]]
 
 
 def score_per_class(reference: ImageSet, sets: Sequence[ImageSet], settings: Settings) -> Result:
-    """Returns the sets' scores, in each of them those of its classes and their means.
+    """Returns the sets' scores. Each also holds the scores of its classes and their means.
 
-    The classes go one after another, the reference's and every set's. The sums of all classes together are
-    those of the whole, because sums add.
+    Classes are scored one after another, so that one class's sums are held at a time. The sums of all
+    classes add up to those of the whole set.
 
     Args:
       reference: As it was opened.
@@ -40,6 +40,7 @@ def score_per_class(reference: ImageSet, sets: Sequence[ImageSet], settings: Set
     evaluation = Evaluation(settings, largest=largest)
     _check_metrics(evaluation)
     notes = [evaluation.check(reference, image_set) for image_set in sets]
+    # Put together from the classes, so that no image is seen twice.
     whole, totals = _Whole(reference), [_Whole(image_set) for image_set in sets]
     by_class: list[dict[str, SetResult]] = [{} for _ in sets]
     for name, rows in positions[0].items():
@@ -50,6 +51,7 @@ def score_per_class(reference: ImageSet, sets: Sequence[ImageSet], settings: Set
             extracted = evaluation.extract_generated(_take(image_set, of_class))
             totals[number].add(extracted, of_class)
             scores = evaluation.score(seen, extracted)
+            # Warnings of a thousand classes would say the same; `_warn_of_classes` says it once.
             by_class[number][name] = dataclasses.replace(scores, generated=name, warnings=())
     prepared = evaluation.prepare(whole.finish())
     results = []
@@ -134,7 +136,7 @@ def _with_classes(scores: SetResult, classes: Mapping[str, SetResult]) -> SetRes
     for metric in scores.metrics:
         values = [of.metrics[metric].value for of in classes.values()]
         known = [value for value in values if value is not None]
-        if len(known) == len(values):
+        if len(known) == len(values):  # a mean without the hardest classes would flatter
             means[metric] = sum(known) / len(known)
     return dataclasses.replace(scores, classes=classes, class_means=means)
 

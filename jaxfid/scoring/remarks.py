@@ -41,11 +41,13 @@ def check_pair(reference: Origin, generated: Origin, *, allow_mismatch: bool = F
         or precisions.
     """
     both = f"{generated.name} cannot be compared with {reference.name}"
+    # Never allowed: there is no distance between vectors of two widths.
     if reference.width != generated.width:
         raise InputError(
             f"{both}: {generated.width} features against {reference.width}; choose --dims"
         )
     unknown = [origin.name for origin in (reference, generated) if origin.provenance is None]
+    # Files of other tools do not say how they were made, and everyone has to be able to use them.
     if reference.provenance is None or generated.provenance is None:
         return [
             f"{' and '.join(unknown)}: the file does not say how it was made, so that protocol, weights "
@@ -75,6 +77,7 @@ def warn_of_sizes(
       neighbours: Whether precision, recall, density or coverage was asked for.
     """
     counts = [count for _, count in (reference, generated) if count is not None]
+    # Only about what was asked for: a KID has no bias that few images give a Frechet distance.
     warnings: list[str | None] = []
     if frechet:
         warnings += [
@@ -128,6 +131,7 @@ def warn_of_weights(provenances: Sequence[Mapping[str, Any] | None]) -> list[str
 
 
 def _of_weights(provenance: Mapping[str, Any]) -> list[str]:
+    # A file that says nothing of its weights is told so by `check_pair`, and not accused here.
     if provenance.get("weights_official", True):
         return []
     network, weights = provenance.get("extractor", INCEPTION), provenance["weights_name"]

@@ -31,7 +31,7 @@ class Features:
       provenance: What made the features; None where a file does not say.
     """
 
-    # Users make these: what is no such array is refused by name where it is used.
+    # Users make these: another array is refused by name where it is used.
     rows: Float[np.ndarray, "..."]
     keys: tuple[str, ...] | None = None
     provenance: Mapping[str, Any] | None = None
@@ -43,7 +43,7 @@ def save_features(path: str | os.PathLike[str], features: Features) -> None:
     The same features give the same bytes. The file appears under its name when it is whole.
 
     Raises:
-      InputError: They are no vectors, there are not as many keys, the provenance is not JSON, or
+      InputError: They are not vectors, there are not as many keys, the provenance is not JSON, or
         nothing can be written there.
     """
     arrays = {_FEATURES: check_features_array(features.rows, "features.rows")}

@@ -25,7 +25,8 @@ def save_stats(path: str | os.PathLike[str], stats: Stats) -> None:
       stats: What to write; `spatial` becomes `mu_s`, `sigma_s`, as in ADM's files.
 
     Raises:
-      InputError: The moments are none, the provenance is not JSON, or nothing can be written there.
+      InputError: They are not a mean and a covariance, the provenance is not JSON, or nothing can be
+        written there.
     """
     arrays = _make_arrays(stats)
     write_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))

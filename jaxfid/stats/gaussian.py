@@ -12,7 +12,7 @@ ASYMMETRY_BOUND = 1e-4
 """Largest `|cov - cov.T|` taken for rounding, as a share of the largest `|cov|`.
 
 Tools that sum in float32 leave about `sqrt(50_000) * 2**-24 = 1e-5` of the second moments, which
-are a few times the variances. A matrix that is no covariance is off by order one.
+are a few times the variances. A matrix that is not a covariance is off by order one.
 """
 
 _TILE = 64

@@ -31,7 +31,7 @@ def make_json_array(value: Mapping[str, Any], name: str) -> np.ndarray:
 
 
 def read_json_array(array: object, name: str) -> dict[str, Any]:
-    """Returns the object whose text an array holds. It is data, and vouches for nothing.
+    """Returns the object whose text an array holds. It is data and proves nothing.
 
     Raises:
       InputError: It holds no text, too much of it, or no JSON object.
@@ -57,7 +57,7 @@ def _as_text(array: object, name: str) -> str:
         raise InputError(f"{name}: expected text, found {shorten(array)}")
     try:
         return str(array)
-    except ValueError as error:  # numbers that are no characters
+    except ValueError as error:  # numbers that do not stand for characters
         raise InputError(f"{name}: expected text, found: {error}") from error
 
 

@@ -122,7 +122,7 @@ def _choose_group(arrays: Arrays, found: Iterable[str], group: str | None) -> Ar
     chosen = group
     if chosen is None and groups:
         chosen = _PREFERRED_GROUP if _PREFERRED_GROUP in groups else groups[0]
-        # To guess between networks would give a number that is none.
+        # A guess between networks could give a number of the wrong one.
         if chosen != _PREFERRED_GROUP and len(groups) > 1:
             raise InputError(f"expected a choice of {_listing(groups)}: name one, as in PATH#NAME")
     if chosen is None:
@@ -165,7 +165,7 @@ def _read_layout(arrays: Arrays, layout: Layout) -> Stats:
 
 
 def _as_array(arrays: Arrays, name: str) -> np.ndarray:
-    """The array of that name. A list is none: what a pickle shares in it can be of any size."""
+    """Returns the array of that name. A list is refused: what a pickle shares in it can be of any size."""
     array = arrays[name]
     if not isinstance(array, np.ndarray):
         raise InputError(f"{name}: expected real numbers, found {shorten(array)}")
@@ -217,10 +217,10 @@ def _from_features(features: object, name: str, provenance: dict[str, Any] | Non
 
 
 def check_features_array(features: object, name: str) -> Shaped[np.ndarray, "n d"]:
-    """Returns an array of feature vectors as it is, once it is one.
+    """Returns the array unchanged if it holds feature vectors.
 
     Raises:
-      InputError: It is no floating array of shape (vectors, width).
+      InputError: It is not a floating array of shape (vectors, width).
     """
     if not isinstance(features, np.ndarray):
         raise InputError(f"{name}: expected an array of vectors, found {shorten(features)}")

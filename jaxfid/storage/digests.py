@@ -1,4 +1,4 @@
-"""Digests of content, by which files, arrays and settings are known again: sha256 throughout."""
+"""SHA-256 digests of content, which identify files, arrays and settings."""
 
 import hashlib
 import json

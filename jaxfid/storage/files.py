@@ -156,7 +156,7 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
 
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
-    """Writes a file whole or not at all, whenever process or machine die.
+    """Writes a file whole or not at all, even if the process or the machine dies.
 
     A local file is written under a name that nobody can guess, in the same folder, brought to the
     disk and renamed; a link in its place is replaced, never followed. An object is put in one piece,

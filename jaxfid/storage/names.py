@@ -1,4 +1,4 @@
-"""Names of files that come from names which users chose, and values shown in messages."""
+"""File names made from names that users chose, and values as messages show them."""
 
 import re
 

@@ -125,7 +125,7 @@ def test_choices_that_are_the_networks_own_are_refused(options, message):
 def test_dims_are_the_networks_own(sets):
     with pytest.raises(InputError, match="dims: the extractor tiny brings its own"):
         jaxfid.compute_stats(sets[0], extractor=make_tiny(), dims=64)
-    with pytest.raises(InputError, match="a FID is of Inception's features"):
+    with pytest.raises(InputError, match="an FID is of Inception's features"):
         jaxfid.compute_fid(np.zeros(1), np.zeros(1), extractor=make_tiny())
 
 

@@ -16,8 +16,8 @@ from jaxfid.errors import InputError
 Params = dict[str, dict]
 """Nested dict of float32 arrays: `{"Mixed_5b": {"branch1x1": {"kernel": HWIO, "bias": O}}}`."""
 
-BATCH_NORM_EPS = 1e-3
-_FC_SHAPE = (2048, 1008)
+BATCH_NORM_EPS = 1e-3  # TensorFlow's; torch's default of 1e-5 moves every feature
+_FC_SHAPE = (2048, 1008)  # 1008 classes, of which ImageNet has 1000
 
 
 def _block_a(inputs: int, pool: int) -> dict[str, tuple]:
@@ -140,6 +140,7 @@ def check_tensors(
       InputError: Lists every tensor that is missing, unknown, repeated, of another shape or type,
         not finite, or a negative variance.
     """
+    # All faults at once, so that a converter can be corrected in one go.
     problems = [
         *(f"missing: {name}" for name in expected if name not in tensors),
         *(f"unknown: {name!r:.120}" for name in tensors if name not in expected),
@@ -162,6 +163,7 @@ def _find_faults(
         yield f"wrong shape: {name}: expected {shape}, found {tensor.shape}"
     if tensor.dtype != dtype:
         yield f"wrong dtype: {name}: expected {dtype}, found {tensor.dtype}"
+    # A damaged file may have every name and shape right; its values are what is left to look at.
     elif not np.isfinite(tensor).all():
         yield f"not finite: {name}: {np.count_nonzero(~np.isfinite(tensor))} values"
     elif name.endswith("running_var") and (tensor < 0).any():
@@ -182,6 +184,7 @@ def fold_params(tensors: Mapping[str, np.ndarray]) -> Params:
     """
     params: Params = {}
     for path in CONVOLUTIONS:
+        # NumPy would give infinity with a warning, and every feature after it NaN.
         with np.errstate(over="raise"):
             try:
                 _put(params, path, *_fold(tensors, path))
@@ -198,6 +201,7 @@ def _fold(tensors: Mapping[str, np.ndarray], path: str) -> tuple[np.ndarray, np.
         for part in ("weight", "bias", "running_mean", "running_var")
     )
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPS)
+    # OIHW to HWIO. In the official file this only undoes strides: it holds HWIO already.
     weight = np.ascontiguousarray(tensors[f"{path}.conv.weight"].transpose(2, 3, 1, 0))
     return (weight * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 

@@ -24,7 +24,7 @@ def frechet_distance(
     """Returns the squared Frechet distance between two Gaussians.
 
     `|mean_a - mean_b|^2 + trace(cov_a + cov_b - 2 sqrt(cov_a cov_b))`, symmetric in the two sides.
-    It is a FID only when the moments are of Inception features under one named protocol.
+    It is an FID only when the moments are of Inception features under one named protocol.
 
     Args:
       mean_a: Mean of shape `(d,)`.

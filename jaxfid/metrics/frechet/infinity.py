@@ -70,7 +70,7 @@ def frechet_distance_infinity(
       seed: Seeds the shuffling.
 
     Raises:
-      InputError: The features are no finite floating matrix of the reference's width, or there are
+      InputError: The features are not a finite floating matrix of the reference's width, or there are
         too few images or points for a line.
 
     Source: Chong and Forsyth, Effectively unbiased FID and Inception Score and where to find them, 2020.

@@ -59,13 +59,13 @@ def influence_stderr(
         if labels is not None:
             raise InputError("curvature, labels: expected one of them, found both")
         twice = float(np.mean(np.square(curvature))) / (2 * count)
-        # Half is what is left where there is no first order at all; less is an error of the estimate.
+        # Without any first order half is left; an estimate of less is wrong.
         variance = max(variance - twice, variance / 2)
     return float(np.sqrt(variance / count))
 
 
 def _variance(influence: Influence, labels: Labels | None) -> float:
-    """Returns the variance within classes, all images being one class if there are no labels."""
+    """Returns the variance within classes. Without labels all images are one class."""
     if labels is None:
         labels = np.zeros(len(influence), bool)
     if len(labels) != len(influence):

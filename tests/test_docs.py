@@ -1,0 +1,111 @@
+"""What the README and docs name is there: links, headings, options, public names, commands."""
+
+import argparse
+import pathlib
+import re
+import shlex
+
+import pytest
+
+import jaxfid
+from jaxfid.cli import COMMANDS, _make_parser
+
+ROOT = pathlib.Path(jaxfid.__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+# Lines that start these run no jaxfid command: their options are their own.
+OTHER_PROGRAMS = re.compile(r"scripts/|\bpip\b|git ")
+
+
+def page_ids(path):
+    return str(path.relative_to(ROOT))
+
+
+def anchors(page):
+    """Headings as GitHub and MkDocs link to them."""
+    headings = re.findall(r"^#+ (.+)$", without_blocks(page.read_text()), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def without_blocks(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+
+
+def parsers(parser):
+    """The parser and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from parsers(child)
+
+
+def known_options():
+    return {
+        o for p in parsers(_make_parser([*COMMANDS])) for a in p._actions for o in a.option_strings
+    }
+
+
+def ours(page):
+    """The lines of a page that speak of jaxfid; tables of migration have the other tool on the left."""
+    for line in page.read_text().splitlines():
+        if OTHER_PROGRAMS.search(line) and "jaxfid " not in line:
+            continue
+        if page.name == "coming-from.md":
+            if line.startswith("**The order"):
+                continue
+            if line.startswith("|"):
+                _, _, line = line.removeprefix("|").partition("|")
+        yield line
+
+
+def commands(page):
+    """Commands of jaxfid in fenced blocks of bash or console."""
+    for kind, block in re.findall(r"^```(bash|console)\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in block.splitlines():
+            text = line.removeprefix("$ ") if kind == "console" else line
+            if text.startswith("jaxfid ") and (kind == "bash" or line.startswith("$ ")):
+                yield shlex.split(text, comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_options_exist(page):
+    named = {option for line in ours(page) for option in OPTION.findall(line)}
+    assert named <= known_options()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_names_are_public(page):
+    named = set(re.findall(r"\bjaxfid\.([A-Za-z_]\w*)", page.read_text()))
+    assert named <= {*jaxfid.__all__, "__version__"}
+
+
+def test_the_commands_of_the_readme_parse():
+    found = list(commands(ROOT / "README.md"))
+    assert len(found) >= 4  # the pattern above finds what it is meant to
+    for command in found:
+        _make_parser(command[:1]).parse_args(command)
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    assert len(text.split()) <= 900
+
+
+def test_every_page_is_in_the_navigation():
+    named = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(named) == sorted(page.name for page in PAGES if page.name != "README.md")
