@@ -113,7 +113,7 @@ def compare_checkpoints(
             "which names are checkpoints"
         )
     with RunFolder.hold(out) as folder:
-        series = Series(reference, choices, folder, open_set, drawn, largest=num_images)
+        series = Series(reference, choices, folder, open_set, drawn, largest=num_images, draws=True)
         return series.run(find, watch=watch, on_entry=on_entry, fail_fast=fail_fast)
 
 
@@ -148,7 +148,13 @@ def compare_samples(
     drawn: dict[str, object] = {**opening}
     with RunFolder.hold(out) as folder:
         series = Series(
-            reference, choices, folder, lambda c: opened[c.name], drawn, largest=largest
+            reference,
+            choices,
+            folder,
+            lambda c: opened[c.name],
+            drawn,
+            largest=largest,
+            draws=False,
         )
         return series.run(lambda: found, on_entry=on_entry)
 

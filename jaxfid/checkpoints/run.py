@@ -44,6 +44,7 @@ class Series:
         drawn: Mapping[str, Any],
         *,
         largest: int,
+        draws: bool,
     ) -> None:
         """Checks all that can be checked before an image is seen.
 
@@ -54,6 +55,7 @@ class Series:
           open_set: From a checkpoint to its images or statistics.
           drawn: What the images of the sets depend on besides the checkpoint.
           largest: Images in the largest set.
+          draws: Whether the sets are drawn from checkpoints, and were not sampled before.
 
         Raises:
           InputError: The folder holds another run, the reference cannot be scored against, or there are
@@ -62,7 +64,7 @@ class Series:
         if process_group().count > 1:  # each would write the same folder
             raise InputError("distributed: compare runs as one process, on all of its devices")
         opened = open_image_set(reference, **settings.features.opening())
-        self._opened, self._open = opened, open_set
+        self._opened, self._open, self._draws = opened, open_set, draws
         self._resume = settings.runtime.resume
         self._under_way: set[str] = set()
         self._evaluation = Evaluation(settings, [opened], largest=largest)
@@ -136,7 +138,9 @@ class Series:
         except JaxfidError as error:  # such as images that are not finite: the others may be better
             if isinstance(error, SamplerError) and not checkpoint.path.exists():
                 return None
-            if fail_fast:
+            # A wrong argument of a drawing holds for every checkpoint. What is wrong with a set that was
+            # sampled before is wrong with that set.
+            if fail_fast or (self._draws and isinstance(error, InputError)):
                 raise
             fields = {"failure": str(error)}
         seconds = round(time.monotonic() - began, 3)

@@ -131,6 +131,8 @@ def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
         "jaxfid.checkpoints.compare.compare_checkpoints",
         lambda *_, **more: given.append(more) or [],
     )
+    # JAX has long been started in this process.
+    monkeypatch.setattr("jaxfid.cli.compare.start_jax", lambda *_: None)
     start = ["compare", "r", "--checkpoints", "c", "--sampler", "m:f", "--out", "o"]
     options = ["--fail-fast", "--step-pattern", "s(.)", "--noise-seeds", "3,1"]
     assert main([*start, *options]) == 0

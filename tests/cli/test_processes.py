@@ -160,7 +160,9 @@ def test_a_changed_source_or_protocol_is_refused(folder, expected, tmp_path):
         compute(protocol="clean")
     with pytest.raises(InputError, match="limit was null, is 20") as caught:
         compute(limit=20)
-    assert "number of images was 33, is 20" in str(caught.value)
+    assert "number of images was 40, is 20" in str(
+        caught.value
+    )  # of the reference, which comes first
 
 
 def test_without_a_cluster_it_is_said_what_to_give(folder):
