@@ -94,10 +94,11 @@ def run(options: argparse.Namespace) -> None:
 
     try:
         entries = _compare(options, on_entry)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # how people end --watch: what is finished is worth its table
         print_line(format_tables(RunFolder(options.out).entries))
         raise
     print_line(format_tables(entries))
+    # After the table: the others were scored, and exit code 1 tells a script that some were not.
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
         raise JaxfidError("; ".join(str(entry.failure) for entry in failed))

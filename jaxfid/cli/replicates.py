@@ -39,7 +39,7 @@ def chosen_replicates(options: argparse.Namespace) -> Mapping[str, list[str]] | 
         raise InputError("replicates: expected --replicates or --replicates-by, found both")
     groups: dict[str, list[str]] = {}
     for text in options.replicates:
-        name, _, sets = text.partition("=")
+        name, _, sets = text.partition("=")  # the first one: paths may hold more
         if not name or not sets:
             raise InputError(f"replicates: expected NAME=SET,SET, found {text!r}")
         if name in groups:

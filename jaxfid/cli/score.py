@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     first = is_first(options)
+    # Before JAX starts, so that a wrong path is told at once.
     if first and options.json and options.json != "-":
         check_output(options.json)
     start_jax(options.compile_cache)
@@ -70,7 +71,7 @@ def _show(scored: SetResult, options: argparse.Namespace) -> None:
     for warning in scored.warnings:
         say(f"jaxfid: warning: {warning}")
     say_skipped(scored.skipped)
-    if options.json != "-":
+    if options.json != "-":  # else stdout is JSON alone, for a program to read
         print_line(str(scored))
         if scored.classes:
             print_line(format_classes(scored))

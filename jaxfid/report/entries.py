@@ -165,6 +165,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
       ValueError: The text is no JSON, is nested too deeply, or holds something else.
     """
     try:
+        # Python's JSON takes NaN, infinity and numbers of any length, which JSON does not have.
         found = json.loads(
             text, parse_constant=_refuse, parse_float=_to_finite, parse_int=_to_integer
         )
@@ -203,6 +204,7 @@ def _check(fields: object, kinds: Mapping[str, type | UnionType]) -> dict[str, A
 def _check_inside(file: str) -> None:
     """Checks that a file name leads to a file below the folder, on every system."""
     path = PurePosixPath(file)
+    # A backslash and a drive's colon separate on Windows, where the folder may be opened next.
     strange = set(file) & set("\\:") or not file.isprintable()
     if strange or path.is_absolute() or not path.parts or ".." in path.parts:
         raise ValueError(f"a picture {shorten(file)}, which does not lie in the folder")

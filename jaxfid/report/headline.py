@@ -55,6 +55,7 @@ def describe_best(entries: Sequence[Entry], comparisons: Comparisons, *, unoffic
     if name is None:
         return "No checkpoint could be scored."
     best = find_best(entries, name)
+    # A page that is passed on must not claim an FID where a dry run was made.
     which = _superlative(name, unofficial)
     value, called = show_metric(known_metric(best[0], name)), short_names(entries)
     if len(best) > 1:
@@ -128,6 +129,7 @@ def collect_warnings(entries: Sequence[Entry]) -> list[str]:
     found: dict[str, None] = {}
     for entry in entries:
         for warning in () if entry.scores is None else entry.scores.warnings:
+            # Else a hundred checkpoints would give a hundred warnings that differ in a name.
             of_all = warning.removeprefix(f"{entry.name}: ")
             found.setdefault(warning if of_all == warning else f"each set: {of_all}")
     return list(found)

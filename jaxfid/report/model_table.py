@@ -21,7 +21,7 @@ def format_tables(entries: Sequence[Entry]) -> str:
 def model_rows(entries: Sequence[Entry]) -> list[list[str]]:
     """Returns the head and a row for each model; empty where there are no replicates."""
     models, names = find_models(entries), metric_names(entries)
-    if not models:
+    if not models:  # the table of the checkpoints says it all
         return []
     comparisons = compare_models(models, names)
     compared = [name for name in names if any(metric == name for metric, _ in comparisons)]

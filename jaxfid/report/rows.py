@@ -58,7 +58,7 @@ def make_rows(
     best = {name: _stand_out(entries, name) for name in names}
     return [
         Row(
-            f"row{number}",
+            f"row{number}",  # an identifier of the page: not the name, which comes from a file
             called[entry.name],
             entry,
             [_make_cell(entry, name, best[name]) for name in names],

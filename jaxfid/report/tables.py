@@ -44,7 +44,7 @@ def known_metric(entry: Entry, name: str) -> MetricValue | None:
 def show_metric(metric: MetricValue | None) -> str:
     """Returns a metric as tables show it.
 
-    A standard error of 0 is left out: it is what few images give whose precision is 0, and no certainty.
+    A standard error of 0 is left out. It comes of a few images whose precision is 0, and is no certainty.
     """
     if metric is None:
         return "none"
@@ -61,6 +61,7 @@ def find_best(entries: Sequence[Entry], name: str) -> list[Entry]:
     """Returns the checkpoints with the best value: several where they tie, none where nothing is known."""
     known = [(value, e) for e in entries if (value := known_value(e, name)) is not None]
     choose = max if greater_is_better(name) else min
+    # All that tie, because a table that marks the first of them would decide by the order of names.
     best = choose((value for value, _ in known), default=None)
     return [entry for value, entry in known if value == best]
 
@@ -68,6 +69,7 @@ def find_best(entries: Sequence[Entry], name: str) -> list[Entry]:
 def compare_entries(entries: Sequence[Entry]) -> Comparisons:
     """Returns, by metric and checkpoint, how each scored checkpoint compares with the best one."""
     scored = [
+        # Without metrics that have no finite value: a NaN would be neither better nor worse than any.
         dataclasses.replace(
             entry.scores,
             metrics={n: m for n in entry.scores.metrics if (m := known_metric(entry, n))},
@@ -134,6 +136,7 @@ def format_table(entries: Sequence[Entry]) -> str:
     head = ["checkpoint", *heads.values(), *(f"{heads[name]} - best" for name in compared)]
     called = short_names(entries)
     rows = [[called[e.name], *_cells(e, names, compared, comparisons)] for e in entries]
+    # Most names are made of the step; beside these a column of steps would say everything twice.
     if has_step_column(entries):
         head.insert(1, "step")
         for row, entry in zip(rows, entries, strict=True):
