@@ -88,6 +88,12 @@ def test_options_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_files_exist(page):
+    named = re.findall(r"(?<![\w/])(?:scripts|tests|jaxfid|weights)/[\w./]*\w", page.read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_names_are_public(page):
     named = set(re.findall(r"\bjaxfid\.([A-Za-z_]\w*)", page.read_text()))
     assert named <= {*jaxfid.__all__, "__version__"}
