@@ -13,8 +13,8 @@ ROOT = pathlib.Path(jaxfid.__file__).parent
 # The rooms from top to bottom: a module imports from its own room and from those below it, never up.
 ORDER = [
     *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
-    *("metrics", "result", "model_result", "extraction", "distributed", "stats", "extractors"),
-    *("preprocessing", "images", "storage", "provenance", "rounding", "context", "errors"),
+    *("metrics", "result", "extraction", "distributed", "stats", "extractors"),
+    *("preprocessing", "images", "storage", "provenance", "context", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},

@@ -10,8 +10,8 @@ from jaxfid.metrics.model_difference import ModelDifference, compare_models
 from jaxfid.metrics.ranking import compare_all, correct_for_number, rank_models
 from jaxfid.metrics.registry import greater_is_better
 from jaxfid.metrics.replicates import summarise_replicates
-from jaxfid.model_result import Ranked, Replicates
 from jaxfid.result import Comparison, MetricValue, SetResult
+from jaxfid.result.models import Ranked, Replicates
 
 
 @dataclasses.dataclass(frozen=True)

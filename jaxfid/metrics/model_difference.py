@@ -6,8 +6,8 @@ from typing import Literal
 
 from scipy.special import ndtr, stdtr
 
-from jaxfid.model_result import Replicates, Seeds
-from jaxfid.rounding import format_value
+from jaxfid.result.models import Replicates, Seeds
+from jaxfid.result.rounding import format_value
 
 SIGNIFICANCE = 0.05
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxfid.errors import InputError
 from jaxfid.metrics.model_difference import ModelDifference, compare_models
-from jaxfid.model_result import Ranked, Replicates
+from jaxfid.result.models import Ranked, Replicates
 
 
 def compare_all(

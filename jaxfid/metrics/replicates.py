@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scipy.special import stdtrit
 
 from jaxfid.errors import InputError
-from jaxfid.model_result import LEVEL, Replicates, Seeds
+from jaxfid.result.models import LEVEL, Replicates, Seeds
 
 
 def summarise_replicates(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from jaxfid.metrics.registry import greater_is_better, heading
-from jaxfid.model_result import Seeds
 from jaxfid.report.curves import BAND_STDERRS, Band, Point, draw_curve
 from jaxfid.report.models import Model
 from jaxfid.report.rows import Row
 from jaxfid.report.tables import known_metric
+from jaxfid.result.models import Seeds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from jaxfid.model_result import Seeds
 from jaxfid.report.printable import printable
+from jaxfid.result.models import Seeds
 
 BAND_STDERRS = 2
 """Half the height of the band, in standard errors."""

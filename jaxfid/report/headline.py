@@ -8,7 +8,7 @@ from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import Model
 from jaxfid.report.tables import Comparisons, find_best, known_metric, short_names, show_metric
-from jaxfid.rounding import format_value
+from jaxfid.result.rounding import format_value
 
 _FRECHET = {
     "fid": "Frechet distance of these features",

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from jaxfid.metrics.registry import heading
-from jaxfid.model_result import Replicates
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import Model, compare_models, find_models
 from jaxfid.report.printable import printable
 from jaxfid.report.tables import Comparisons, describe_gap, format_table, metric_names
 from jaxfid.report.text_table import fit_columns
-from jaxfid.rounding import format_value
+from jaxfid.result.models import Replicates
+from jaxfid.result.rounding import format_value
 
 
 def format_tables(entries: Sequence[Entry]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from jaxfid.metrics.comparison import Candidate, as_candidate, compare_to_best
 from jaxfid.metrics.replicates import summarise_replicates
-from jaxfid.model_result import ModelResult, Replicates, Seeds
 from jaxfid.report.entries import Entry
 from jaxfid.result import Comparison
+from jaxfid.result.models import ModelResult, Replicates, Seeds
 
 
 @dataclasses.dataclass(frozen=True)

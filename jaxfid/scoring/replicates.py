@@ -12,8 +12,8 @@ from jaxfid.errors import InputError
 from jaxfid.images.interface import name_some
 from jaxfid.metrics.comparison import Candidate, as_candidates, rank_all
 from jaxfid.metrics.replicates import summarise_replicates
-from jaxfid.model_result import ModelResult, Replicates, Seeds
 from jaxfid.result import Result, SetResult
+from jaxfid.result.models import ModelResult, Replicates, Seeds
 
 Grouping = Mapping[str, Sequence[str | os.PathLike[str] | int]] | str | re.Pattern[str]
 """Sets by model, each by its name or by its position; or a pattern whose first group names the model."""

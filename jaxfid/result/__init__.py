@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jaxfid.errors import InputError
-from jaxfid.model_result import ModelResult, Ranked, to_model_result, to_ranked
-from jaxfid.rounding import format_value
+from jaxfid.result.models import ModelResult, Ranked, to_model_result, to_ranked
+from jaxfid.result.rounding import format_value
 
 _ARRAYS = ("influence", "curvature")
 

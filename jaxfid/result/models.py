@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from jaxfid.rounding import format_bounds, format_value
+from jaxfid.result.rounding import format_bounds, format_value
 
 Seeds = Literal["training seeds", "noise seeds"]
 """What differs between replicates. Noise seeds draw again from one network: no word on training."""

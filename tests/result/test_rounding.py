@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxfid.rounding import format_value
+from jaxfid.result.rounding import format_value
 
 NAN, INFINITY = math.nan, math.inf
 
