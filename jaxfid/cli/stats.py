@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", help="images")
     parser.add_argument("-o", "--output", required=True, metavar="STATS.npz")
     parser.add_argument(
-        "--metrics", choices=("fid", "fid,sfid"), help="what they are to serve (default fid)"
+        "--metrics",
+        choices=("fid", "fid,sfid"),
+        metavar="fid[,sfid]",
+        help="what they are to serve (default fid)",
     )
     add_settings(parser)
     add_extractor(parser)
