@@ -105,3 +105,34 @@ def test_score_inside_the_training_is_that_of_compare(folder, tmp_path, monkeypa
     (row,) = csv.DictReader((tmp_path / "run/results.csv").read_text().splitlines())
     # Printed with six digits; and one pixel in many may round otherwise.
     assert float(row["fid"]) == pytest.approx(inside, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_three_training_seeds_are_replicates_of_one_model(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLE))
+
+    def run(*arguments):
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    run(EXAMPLE / "pictures.py", folder, tmp_path / "tfds")
+    for seed in range(3):
+        checkpoints = tmp_path / f"runs/seed{seed}"
+        saved = ("--save-at", "10,80", "--seed", seed)
+        run(EXAMPLE / "train.py", "tfds:pictures/train", checkpoints, *saved)
+    said = run(
+        "-m", "jaxfid", "compare", "tfds:pictures/train", "--sampler", "flow:make_sample",
+        "--checkpoints", tmp_path / "runs/seed*", "--value-range=-1..1", "--num-images", "200",
+        "--out", tmp_path / "run", "--weights", "untrained", "--dims", "64",
+    )  # fmt: skip
+    rows = list(csv.DictReader((tmp_path / "run/results.csv").read_text().splitlines()))
+    assert sorted(row["step"] for row in rows) == ["10"] * 3 + ["80"] * 3
+    assert len({row["fid"] for row in rows}) == 6
+    models = re.findall(r"^step (10|80) +3 training seeds +([\d.]+) \+- [\d.]+", said, re.M)
+    means = {step: float(value) for step, value in models}
+    for step, mean in means.items():
+        values = [float(row["fid"]) for row in rows if row["step"] == step]
+        # Printed to the first two digits of its error.
+        assert mean == pytest.approx(np.mean(values), rel=0.02)
+    assert means["80"] < means["10"]
