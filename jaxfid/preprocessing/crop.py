@@ -18,7 +18,10 @@ from PIL import Image
 from jaxfid.errors import InputError
 from jaxfid.preprocessing.pillow import resize_columns_first
 
-_EXPECTED = "center, adm:SIZE or short:SIZE, with a SIZE of 1 pixel or more"
+LARGEST_CROP_PX = 4096
+"""Images are enlarged to the size as well: without a bound, a slip of a digit fills the memory."""
+
+_EXPECTED = f"center, adm:SIZE or short:SIZE, with a SIZE of 1 to {LARGEST_CROP_PX} pixels"
 
 
 def crop_image(
@@ -60,7 +63,9 @@ def parse_crop(crop: str) -> Callable[[np.ndarray], np.ndarray]:
     kind, _, size = crop.partition(":")
     if crop == "center":
         return _crop_square
-    if kind in _SIZED and size.isascii() and size.isdecimal() and int(size) >= 1:
+    # The length comes first: Python takes minutes over a number of a million digits.
+    is_number = size.isascii() and size.isdecimal() and len(size) <= 6
+    if kind in _SIZED and is_number and 1 <= int(size) <= LARGEST_CROP_PX:
         return lambda image: _SIZED[kind](image, int(size))
     raise InputError(f"crop: expected {_EXPECTED}, found {crop!r}")
 
