@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxfid.errors import InputError
+from jaxfid.images.decode import MAX_IMAGE_PIXELS
 from jaxfid.preprocessing.pillow import resize_columns_first
 
 LARGEST_CROP_PX = 4096
@@ -80,6 +81,17 @@ def _crop_middle(image: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size]
 
 
+def _resize_bicubic(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Returns the picture in another size, where a strip of few rows does not become too large by it."""
+    if width * height > MAX_IMAGE_PIXELS:
+        found = f"{picture.width} x {picture.height} pixels"
+        raise InputError(
+            f"expected an image that its crop enlarges to at most {MAX_IMAGE_PIXELS:,} pixels, found "
+            f"{found}, which become {width} x {height}"
+        )
+    return resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+
+
 def _crop_as_adm(image: np.ndarray, size: int) -> np.ndarray:
     """Source: center_crop_arr in guided_diffusion/image_datasets.py of openai/guided-diffusion."""
     picture = Image.fromarray(image)
@@ -90,7 +102,7 @@ def _crop_as_adm(image: np.ndarray, size: int) -> np.ndarray:
     scale = size / min(picture.size)
     # Python's round, which goes to even numbers, is part of the rule.
     width, height = (round(side * scale) for side in picture.size)
-    resized = resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+    resized = _resize_bicubic(picture, width, height)
     return _crop_middle(np.asarray(resized), size)
 
 
@@ -101,7 +113,7 @@ def _crop_short_side(image: np.ndarray, size: int) -> np.ndarray:
     # torchvision cuts the long side's fraction off, and rounds the margin to even numbers.
     height, width = (int(size * side / short) for side in (height, width))
     picture = Image.fromarray(image)
-    resized = resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+    resized = _resize_bicubic(picture, width, height)
     top, left = (round((side - size) / 2) for side in (height, width))
     return np.asarray(resized)[top : top + size, left : left + size]
 
