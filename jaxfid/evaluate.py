@@ -2,35 +2,41 @@
 
 import contextlib
 import dataclasses
+import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxfid.distributed.group import alone, one_evaluation, process_group
+from jaxfid.distributed.group import alone, one_evaluation
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import (
-    ExtractedFeatures,
     ExtractedSet,
     Images,
     ImageSet,
     Needs,
+    check_vectors,
     features_as_extracted,
     open_image_set,
 )
+from jaxfid.images.interface import ImageSource
 from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.metrics.registry import MetricSpec, metric_options, metric_specs, split_names
 from jaxfid.result import MetricValue, Result, SetResult
 from jaxfid.scoring.agreement import require_agreement
 from jaxfid.scoring.evaluation import Evaluation, compute
 from jaxfid.scoring.per_class import score_per_class
+from jaxfid.scoring.progress import holding_progress
+from jaxfid.scoring.remarks import Origin, check_pair
 from jaxfid.scoring.replicates import Grouping, Repeated, group_sets, with_models
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats
-from jaxfid.storage.locks import lock
+
+# Any of these may be taken for a list by mistake, and most of them would be gone through as one.
+_ONE_SET = (str, os.PathLike, np.ndarray, ImageSource, Stats, Features)
 
 
 def compute_fid(reference: Images, generated: Images, **settings: Unpack[SettingsDict]) -> float:
@@ -52,6 +58,10 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     # A number of another network under the name of the FID is what this function must never give.
     if settings.get("extractor") is not None:
         raise InputError("extractor: an FID is of Inception's features; call compute_metrics")
+    names = split_names(settings.get("metrics"))
+    if names is not None and not {"fid", "fd", "all"} & set(names):
+        found = ", ".join(names)
+        raise InputError(f"metrics: this gives the FID alone, found {found}; call compute_metrics")
     (scored,) = compute_metrics(reference, [generated], **settings).results
     for message in scored.warnings:
         warnings.warn(message, stacklevel=2)
@@ -92,7 +102,7 @@ def extract_stats(images: Images, **settings: Unpack[SettingsDict]) -> tuple[Sta
     (network,) = evaluation.extractors.values()
     of_reference, _ = evaluation.needs[network.name]
     needs = {network.name: Needs(moments=of_reference.moments)}
-    with _holding(evaluation.settings):
+    with holding_progress(evaluation.settings):
         extracted = evaluation.extract_with(image_set, needs)
     stats = dict(extracted.by_extractor[network.name].stats)
     chosen = stats.pop(network.chosen)
@@ -122,7 +132,7 @@ def extract_features_of(
     evaluation, image_set = _open_one(images, settings)
     (network,) = evaluation.extractors.values()
     needs = {network.name: Needs(features=frozenset({network.chosen}))}
-    with _holding(evaluation.settings):
+    with holding_progress(evaluation.settings):
         extracted = evaluation.extract_with(image_set, needs)
     found = extracted.by_extractor[network.name]
     left_out = {skipped["key"] for skipped in extracted.skipped}
@@ -145,7 +155,7 @@ def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageS
 @one_evaluation
 def compute_metrics(
     reference: Images,
-    generated: Sequence[Images],
+    generated: Sequence[Images] | Images,
     *,
     per_class: bool = False,
     replicates: Grouping | None = None,
@@ -157,7 +167,7 @@ def compute_metrics(
 
     Args:
       reference: As in `compute_fid`.
-      generated: The sets, each as in `compute_fid`.
+      generated: A list of sets, each as in `compute_fid`; one set by itself is refused.
       per_class: Score each class by itself as well: class folders, or the labels of a data set, which have
         to be the same on both sides. Frechet distances alone.
       replicates: Which sets are of one model: `{"A": ["runs/a0", "runs/a1"]}` by the sets' names or by their
@@ -174,24 +184,15 @@ def compute_metrics(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = Settings(**settings)
-    if isinstance(generated, str):
-        raise InputError(f"generated: expected a list of sets, found the text {generated!r}")
+    if isinstance(generated, _ONE_SET):
+        kind = type(generated).__name__
+        raise InputError(f"generated: expected a list of sets, found one {kind}; give [it]")
     opening = choices.features.opening()
     against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
     groups = group_sets([image_set.name for image_set in sets], replicates)
-    with _holding(choices):
+    with holding_progress(choices):
         result = _score_sets(against, sets, choices, per_class, on_result)
     return with_models(result, groups, repeated)
-
-
-@contextlib.contextmanager
-def _holding(settings: Settings) -> Iterator[None]:
-    """Keeps a second run out of the folder of progress, where one would lose the other's."""
-    resume = settings.runtime.resume
-    with contextlib.ExitStack() as stack:
-        if resume is not None and process_group().index == 0:
-            stack.enter_context(lock(resume, "an evaluation"))
-        yield
 
 
 def _score_sets(
@@ -219,8 +220,8 @@ def _score_sets(
 
 
 def compute_metrics_from_features(
-    reference: Float[np.ndarray, "m d"] | Features,
-    generated: Float[np.ndarray, "n d"] | Features,
+    reference: Float[np.ndarray, "..."] | Features,
+    generated: Float[np.ndarray, "..."] | Features,
     *,
     metrics: str | Sequence[str] = ("fd",),
     **options: Any,  # noqa: ANN401
@@ -234,7 +235,8 @@ def compute_metrics_from_features(
       **options: Options of the metrics, such as `kid_subset_size`.
 
     Raises:
-      InputError: The arrays are not what they should be, or a metric is not defined on any features.
+      InputError: The arrays are not what they should be, they are known to be of different networks or
+        settings, or a metric is not defined on any features.
     """
     known = metric_options()
     for name, value in options.items():
@@ -242,7 +244,10 @@ def compute_metrics_from_features(
         if name not in known:
             raise TypeError(f"unexpected keyword argument: {name}")
         known[name].check(value)
-    sides = [_as_extracted(side) for side in (reference, generated)]
+    named = {"reference": reference, "generated": generated}
+    given = {name: _as_features(side, name) for name, side in named.items()}
+    check_pair(*(Origin(n, f.rows.shape[1], f.provenance) for n, f in given.items()))
+    sides = [features_as_extracted(features, "features") for features in given.values()]
     chosen = {n: options.get(n, option.default) for n, option in known.items()}
     prepared = PreparedReference(sides[0], chosen="features", default="features")
     specs = _choose_any(metrics)
@@ -250,9 +255,9 @@ def compute_metrics_from_features(
     return {spec.name: compute(spec, pair) for spec in specs}
 
 
-def _as_extracted(features: Float[np.ndarray, "n d"] | Features) -> ExtractedFeatures:
+def _as_features(features: Float[np.ndarray, "..."] | Features, name: str) -> Features:
     given = features if isinstance(features, Features) else Features(np.asarray(features))
-    return features_as_extracted(given, "features")
+    return check_vectors(given, name)
 
 
 def _choose_any(metrics: str | Sequence[str]) -> list[MetricSpec]:

@@ -27,6 +27,7 @@ from jaxfid.provenance import Provenance, versions
 from jaxfid.result import SetResult
 from jaxfid.scoring.agreement import require_agreement
 from jaxfid.scoring.evaluation import Evaluation, Prepared
+from jaxfid.scoring.progress import holding_progress
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
 
@@ -112,7 +113,8 @@ class Evaluator:
         _check_metrics(evaluation)
         (network,) = evaluation.extractors.values()
         notes = [] if opened is None else evaluation.check(opened, name="the evaluator")
-        prepared = None if opened is None else evaluation.extract_reference(opened)
+        with holding_progress(choices):
+            prepared = None if opened is None else evaluation.extract_reference(opened)
         # After the reference, which may have needed more features of the network than its own.
         extractor = network.load()
         self._network = make_on_device(

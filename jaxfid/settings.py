@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.precision import get_precision
-from jaxfid.metrics.registry import metric_options, split_names
+from jaxfid.metrics.registry import check_whole_number, metric_options, split_names
 from jaxfid.preprocessing.crop import parse_crop
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
 
@@ -147,14 +147,7 @@ class RuntimeSettings:
     progress: bool = False
 
 
-_LEAST = {
-    "batch_size": 1,
-    "num_workers": 0,
-    "devices": 1,
-    "limit": 1,
-    "resume_every_s": 0,
-    "blocks": 1,
-}
+_LEAST = {"batch_size": 1, "num_workers": 0, "devices": 1, "limit": 1, "seed": 0, "blocks": 1}
 _CHOICES = {"on_error": ("fail", "skip"), "sums": ("auto", "device", "host")}
 
 
@@ -212,8 +205,13 @@ def _check(given: Mapping[str, Any]) -> None:
             expected = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
             raise InputError(f"{name}: expected {expected}, found {given[name]!r}")
     for name, least in _LEAST.items():
-        if given.get(name) is not None and given[name] < least:
-            raise InputError(f"{name}: expected at least {least}, found {given[name]}")
+        if given.get(name) is not None:
+            check_whole_number(name, given[name], least)
+    every_s = given.get("resume_every_s", 0)
+    if not (
+        isinstance(every_s, int | float) and every_s >= 0
+    ):  # NaN is no number of seconds either
+        raise InputError(f"resume_every_s: expected at least 0, found {every_s!r}")
     if given.get("dims", 2048) not in DIMS:
         expected = ", ".join(map(str, DIMS))
         raise InputError(f"dims: expected one of {expected}, found {given['dims']!r}")

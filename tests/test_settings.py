@@ -72,3 +72,19 @@ def test_weights_may_be_of_each_network_by_its_name():
     features = Settings(extractor="inception,keras", weights={"keras": "a.h5"}).features
     assert features.extractors == ("inception", "keras")
     assert (features.weights_of("keras"), features.weights_of("inception")) == ("a.h5", "auto")
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"limit": 2.5}, "limit: expected a whole number, found 2.5"),
+        ({"batch_size": "8"}, "batch_size: expected a whole number, found '8'"),
+        ({"kid_subset_size": 2.5}, "kid_subset_size: expected a whole number, found 2.5"),
+        ({"seed": -1}, "seed: expected at least 0, found -1"),
+        ({"resume_every_s": float("nan")}, "resume_every_s: expected at least 0, found nan"),
+        ({"crop": "adm:5000"}, "crop: expected .* of 1 to 4096 pixels, found 'adm:5000'"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(choices, message):
+    with pytest.raises(InputError, match=message):
+        Settings(**choices)

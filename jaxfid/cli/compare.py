@@ -18,6 +18,7 @@ from jaxfid.cli.output import print_line, say
 from jaxfid.cli.processes import is_distributed
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.preprocessing.value_range import VALUE_RANGES
+from jaxfid.storage.paths import is_remote
 
 NAMED_RANGES = {f"{low:g}..{high:g}": (low, high) for low, high in VALUE_RANGES}
 
@@ -147,6 +148,8 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"{names}: these are for --checkpoints, not for --samples")
     elif options.limit is not None:
         raise InputError("limit: expected --num-images beside --checkpoints, found --limit")
+    if options.tensorboard is not None and is_remote(options.tensorboard):
+        raise InputError(f"tensorboard: expected a local folder, found {options.tensorboard}")
     if is_distributed(options):
         raise InputError("distributed: compare runs as one process, on all of its devices")
 

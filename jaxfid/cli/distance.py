@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jaxfid.cli.options import check_output, start_jax
 from jaxfid.cli.output import print_line, say
 from jaxfid.errors import InputError
+from jaxfid.provenance import describe_environment, diff_features
 from jaxfid.storage.files import write_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
     reference, generated = load_features(options.reference), load_features(options.generated)
     # Before the warnings: files of different widths are an error, and no warning of theirs is wanted.
     value = _compute(options, reference, generated)
+    _warn_of_provenance(options, reference, generated)
     width = reference.rows.shape[1]
     for name, rows in ((options.reference, reference.rows), (options.generated, generated.rows)):
         if len(rows) <= width:
@@ -46,6 +48,18 @@ def run(options: argparse.Namespace) -> None:
                 "singular: the distance is exact for these vectors, but far above that of more of them"
             )
     _show(options, value, len(reference.rows), len(generated.rows), width)
+
+
+def _warn_of_provenance(
+    options: argparse.Namespace, reference: "Features", generated: "Features"
+) -> None:
+    """Says what is known to differ between the features: their distance would be of the settings as well."""
+    if reference.provenance is None or generated.provenance is None:
+        return
+    unequal = diff_features(generated.provenance, reference.provenance)
+    if unequal:
+        files = f"{options.generated} and {options.reference}"
+        say(f"jaxfid: warning: {files} were made under other settings: {'; '.join(unequal)}")
 
 
 def _compute(options: argparse.Namespace, reference: "Features", generated: "Features") -> float:
@@ -77,8 +91,6 @@ def _show(
 def _describe(
     options: argparse.Namespace, value: float, num_reference: int, num_generated: int, width: int
 ) -> dict[str, Any]:
-    from jaxfid.provenance import describe_environment
-
     return {
         "reference": {"name": options.reference, "num_vectors": num_reference},
         "environment": describe_environment(num_processes=1),

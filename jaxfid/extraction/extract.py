@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal
 
@@ -128,14 +128,28 @@ def extract(
       InputError: There are no images to see; one cannot be read, and `on_error` is "fail"; or fewer than two
         can be read.
     """
+    source = require_images(image_set, [request.needs for request in requests])
+    name = snapshot_name or image_set.name
+    return _see(image_set.name, source, requests, options, name, keep_finished)
+
+
+def require_images(image_set: ImageSet, needs: Iterable[Needs]) -> ImageSource:
+    """Returns the images of a set.
+
+    Args:
+      image_set: The set as it was opened.
+      needs: What is to be kept of them, for the message.
+
+    Raises:
+      InputError: There are none.
+    """
     if image_set.source is None:
-        wanted = sorted({name for request in requests for name in request.needs.all()})
+        wanted = sorted({name for one in needs for name in one.all()})
         raise InputError(
-            f"{image_set.name}: the metrics asked for need its images (features {', '.join(wanted)}), "
+            f"{image_set.name}: what was asked for needs its images (features {', '.join(wanted)}), "
             "and the file does not hold them; give the images, or a file of `jaxfid features`"
         )
-    name = snapshot_name or image_set.name
-    return _see(image_set.name, image_set.source, requests, options, name, keep_finished)
+    return image_set.source
 
 
 def _see(
@@ -175,7 +189,7 @@ def _see(
         {one.name: one.finish(source) for one in kept},
         [dataclasses.asdict(s) for s in gather_skipped(group, snapshots.skipped, source)],
         source,
-        batches.remarks,
+        snapshots.remarks,
     )
 
 

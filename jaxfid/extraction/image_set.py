@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxfid.errors import InputError
 from jaxfid.images.interface import ImageSource
 from jaxfid.images.sources import open_source
 from jaxfid.stats.features import Features, is_features_file, load_features
 from jaxfid.stats.files import Stats, is_stats_file, load_stats
+from jaxfid.stats.layouts import check_features_array
 from jaxfid.storage.npz import open_npz
 from jaxfid.storage.paths import as_path
 
@@ -209,6 +211,18 @@ def features_as_extracted(features: Features, feature: str) -> ExtractedFeatures
     )
 
 
+def check_vectors(features: Features, name: str) -> Features:
+    """Returns the features as they are, once metrics can be computed of them.
+
+    Raises:
+      InputError: They are no floating vectors, or fewer than two.
+    """
+    count = len(check_features_array(features.rows, name))
+    if count < 2:
+        raise InputError(f"{name}: a covariance needs at least 2 vectors, found {count}")
+    return features
+
+
 def open_image_set(
     images: Images, *, limit: int | None = None, seed: int = 0, image_key: str | None = None
 ) -> ImageSet:
@@ -226,11 +240,11 @@ def open_image_set(
     if isinstance(images, Stats):
         return ImageSet("statistics", stats=images)
     if isinstance(images, Features):
-        return ImageSet("features", features=images)
+        return ImageSet("features", features=check_vectors(images, "features"))
     path = images if isinstance(images, str | os.PathLike) else None
     # Features first: a file of them could also be read as statistics, which have no error bar.
     if path is not None and is_features_file(path):
-        return ImageSet(str(path), features=load_features(path))
+        return ImageSet(str(path), features=check_vectors(load_features(path), str(path)))
     if path is None or not is_stats_file(path):
         source = open_source(images, image_key=image_key)
         return ImageSet(source.name, _select(source, limit, seed))

@@ -18,7 +18,7 @@ from etils import epath
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.decoding import JointBatches
-from jaxfid.images.batches import Batch, Batches, Skipped
+from jaxfid.images.batches import Batch, Skipped
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.storage.files import write_file
 from jaxfid.storage.names import slug
@@ -53,6 +53,7 @@ class Snapshots:
     Attributes:
       next_batch: Batches that the accumulators hold already.
       skipped: Files left out of those batches.
+      remarks: What the first images of the set give reason to say, whichever run has seen them.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Snapshots:
         """
         self.next_batch = 0
         self.skipped: list[Skipped] = []
+        self.remarks: list[str] = []
         self._path = None if path is None else as_path(path)
         self._keepers = keepers
         self._every_s, self._keep_finished = every_s, keep_finished
@@ -88,7 +90,7 @@ class Snapshots:
             self._restore(self._path)
 
     def follow(
-        self, batches: Batches | JointBatches, *, check: Callable[[], None] = lambda: None
+        self, batches: JointBatches, *, check: Callable[[], None] = lambda: None
     ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them.
 
@@ -104,6 +106,8 @@ class Snapshots:
         earlier = list(self.skipped)
         for batch in batches:
             yield batch
+            if self.next_batch == 0:  # else what comes first here is not the first of the set
+                self.remarks = batches.remarks
             self.next_batch += 1
             self.skipped = [*earlier, *batches.skipped]
             if self._path is not None and time.monotonic() >= self._due:
@@ -122,6 +126,7 @@ class Snapshots:
             "identity": dict(self._identity),
             "next_batch": self.next_batch,
             "skipped": [[skipped.key, skipped.reason] for skipped in self.skipped],
+            "remarks": self.remarks,
         }
         arrays = {
             f"{number}.{name}": array
@@ -162,6 +167,7 @@ class Snapshots:
             )
         self.next_batch = int(header["next_batch"])
         self.skipped = [Skipped(key, reason) for key, reason in header["skipped"]]
+        self.remarks = [str(remark) for remark in header["remarks"]]
 
 
 def snapshot_path(folder: str | os.PathLike[str], name: str, *, process: int) -> epath.Path:

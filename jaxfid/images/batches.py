@@ -195,13 +195,21 @@ class Batches:
             if stop.is_set():
                 return
             try:
-                rows.append(self._prepare(self._source.read(position)))
+                rows.append(self._prepare_named(self._source.read(position), position))
             except InputError as error:
                 if not self._skip:
                     raise
                 require_strict_pillow()  # else every image would be skipped for what is not its fault
                 rows.append(Skipped(self._source.keys[position], str(error)))
         part.add(chunk, rows)
+
+    def _prepare_named(self, image: np.ndarray, position: int) -> np.ndarray:
+        """Prepares an image; what is wrong with it is said with its name, which reading says itself."""
+        try:
+            return self._prepare(image)
+        except InputError as error:
+            key = self._source.keys[position]
+            raise InputError(f"{self._source.name}: {key}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from jaxfid.storage.files import open_file
 from jaxfid.storage.random_access import FileReader
 from jaxfid.storage.streams import ByteReader
 
+_MEMBER = b"PK\3\4"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _END_BYTES = 22  # of the last record, before its comment
 _UNCOUNTED = 0xFFFF  # its number of members where 16 bits do not hold it
@@ -39,7 +40,7 @@ class ZipMember(typing.NamedTuple):
         """Returns where the packed bytes begin, which only the header before them knows."""
         header = file.read_at(self.header_offset, _LOCAL_HEADER.size)
         signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
-        if signature != b"PK\3\4":
+        if signature != _MEMBER:
             raise InputError(f"{file.path}: corrupt zip, {self.name} is not where it should be")
         return self.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
 
@@ -89,11 +90,20 @@ def list_zip(path: epath.Path) -> list[ZipMember]:
         except Exception as error:  # It raises whatever a corrupt listing leads it to.
             raise InputError(f"{path}: expected a zip file, found it corrupt: {error}") from error
         num_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        begin = file.read(len(_MEMBER))
     if declared not in (_UNCOUNTED, len(infos) & 0xFFFF):  # some writers drop the higher bits
         found = f"{declared} members, found {len(infos)}"
         raise InputError(f"{path}: corrupt zip: its end says that there are {found}")
+    first = min((info.header_offset for info in infos), default=0)
     infos = [info for info in infos if not info.filename.endswith("/")]
     _check_zip(path, infos, num_bytes)
+    # The last archive alone is listed. Other bytes before it are a program that unpacks it.
+    if begin == _MEMBER and first > 0:
+        raise InputError(
+            f"{path}: expected one zip file, found members before those that it lists, as of two files "
+            "joined; pack the images of both into one"
+        )
     return [
         ZipMember(
             *(info.filename, info.header_offset, info.compress_size, info.file_size, info.CRC),

@@ -7,6 +7,7 @@ hold equal follow from the spec: nothing else has to be touched.
 import dataclasses
 import functools
 import importlib
+import numbers
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,18 @@ ADM_METRICS = ("inception_score", "fid", "sfid", "precision", "recall")
 
 _FIRST = ("fd", "sfid", "inception_score", "kd", "precision", "recall", "density", "coverage")
 """The order in which `all` gives the metrics; others follow in the order of their names."""
+
+
+def check_whole_number(name: str, value: Any, least: int) -> None:  # noqa: ANN401
+    """Checks a choice that counts something.
+
+    Raises:
+      InputError: It is no whole number, or below the least.
+    """
+    if not isinstance(value, numbers.Integral):
+        raise InputError(f"{name}: expected a whole number, found {value!r}")
+    if value < least:
+        raise InputError(f"{name}: expected at least {least}, found {value}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +68,14 @@ class MetricOption:
         """Checks a value.
 
         Raises:
-          InputError: It is none of the choices, or too small.
+          InputError: It is none of the choices, no whole number, or too small.
         """
         # Checked here for Python as well: argparse checks the choices of the command line alone.
         if self.choices and value not in self.choices:
             expected = " or ".join(self.choices)
             raise InputError(f"{self.name}: expected {expected}, found {value!r}")
-        if self.least is not None and value < self.least:
-            raise InputError(f"{self.name}: expected at least {self.least}, found {value}")
+        if self.least is not None:
+            check_whole_number(self.name, value, self.least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxfid.errors import InputError
+from jaxfid.images.decode import MAX_IMAGE_PIXELS
 from jaxfid.preprocessing.pillow import resize_columns_first
 
-_EXPECTED = "center, adm:SIZE or short:SIZE, with a SIZE of 1 pixel or more"
+LARGEST_CROP_PX = 4096
+"""Images are enlarged to the size as well: without a bound, a slip of a digit fills the memory."""
+
+_EXPECTED = f"center, adm:SIZE or short:SIZE, with a SIZE of 1 to {LARGEST_CROP_PX} pixels"
 
 
 def crop_image(
@@ -60,7 +64,9 @@ def parse_crop(crop: str) -> Callable[[np.ndarray], np.ndarray]:
     kind, _, size = crop.partition(":")
     if crop == "center":
         return _crop_square
-    if kind in _SIZED and size.isascii() and size.isdecimal() and int(size) >= 1:
+    # The length comes first: Python takes minutes over a number of a million digits.
+    is_number = size.isascii() and size.isdecimal() and len(size) <= 6
+    if kind in _SIZED and is_number and 1 <= int(size) <= LARGEST_CROP_PX:
         return lambda image: _SIZED[kind](image, int(size))
     raise InputError(f"crop: expected {_EXPECTED}, found {crop!r}")
 
@@ -75,6 +81,17 @@ def _crop_middle(image: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size]
 
 
+def _resize_bicubic(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Returns the picture in another size, where a strip of few rows does not become too large by it."""
+    if width * height > MAX_IMAGE_PIXELS:
+        found = f"{picture.width} x {picture.height} pixels"
+        raise InputError(
+            f"expected an image that its crop enlarges to at most {MAX_IMAGE_PIXELS:,} pixels, found "
+            f"{found}, which become {width} x {height}"
+        )
+    return resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+
+
 def _crop_as_adm(image: np.ndarray, size: int) -> np.ndarray:
     """Source: center_crop_arr in guided_diffusion/image_datasets.py of openai/guided-diffusion."""
     picture = Image.fromarray(image)
@@ -85,7 +102,7 @@ def _crop_as_adm(image: np.ndarray, size: int) -> np.ndarray:
     scale = size / min(picture.size)
     # Python's round, which goes to even numbers, is part of the rule.
     width, height = (round(side * scale) for side in picture.size)
-    resized = resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+    resized = _resize_bicubic(picture, width, height)
     return _crop_middle(np.asarray(resized), size)
 
 
@@ -96,7 +113,7 @@ def _crop_short_side(image: np.ndarray, size: int) -> np.ndarray:
     # torchvision cuts the long side's fraction off, and rounds the margin to even numbers.
     height, width = (int(size * side / short) for side in (height, width))
     picture = Image.fromarray(image)
-    resized = resize_columns_first(picture, (width, height), Image.Resampling.BICUBIC)
+    resized = _resize_bicubic(picture, width, height)
     top, left = (round((side - size) / 2) for side in (height, width))
     return np.asarray(resized)[top : top + size, left : left + size]
 

@@ -207,8 +207,11 @@ class Result:
                 name: tuple(map(to_ranked, ranking))
                 for name, ranking in fields.get("rankings", {}).items()
             }
+            for name in ("reference", "protocol", "weights", "environment"):
+                if not isinstance(fields[name], dict):
+                    raise TypeError(f"{name}: {type(fields[name]).__name__}")
             return cls(**fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"result: expected JSON that jaxfid wrote, found: {error}") from error
 
 
@@ -224,6 +227,9 @@ def to_set_result(fields: Mapping[str, Any]) -> SetResult:
 def to_metric_value(fields: Mapping[str, Any]) -> MetricValue:
     """Returns the metric whose fields came from JSON."""
     read = {name: value for name, value in fields.items() if name not in _DROPPED}
+    value = read["value"]
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"the value {value!r}")
     read |= {name: _decode(read[name]).astype(np.float64) for name in _ARRAYS if name in read}
     return MetricValue(**read)
 

@@ -11,7 +11,13 @@ from jaxfid.context import own_context
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.devices import require_cpu
-from jaxfid.extraction.extract import ExtractOptions, Request, choose_batch_size, extract
+from jaxfid.extraction.extract import (
+    ExtractOptions,
+    Request,
+    choose_batch_size,
+    extract,
+    require_images,
+)
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, Needs
 from jaxfid.extractors.registry import ChosenExtractor, LoadOptions
 from jaxfid.metrics.pair import PreparedReference, SetPair
@@ -26,7 +32,7 @@ from jaxfid.scoring.remarks import (
     warn_of_source,
     warn_of_weights,
 )
-from jaxfid.settings import Settings
+from jaxfid.settings import Settings, Weights
 
 NEIGHBOUR_METRICS = frozenset({"precision", "recall", "density", "coverage"})
 
@@ -74,6 +80,7 @@ class Evaluation:
         self.extractors = {extractor.name: extractor for extractor in chosen}
         if len(self.extractors) < len(chosen):
             raise InputError("extractor: expected each network once, found one twice")
+        _check_weights(settings.features.weights, list(self.extractors))
         self.specs = choose_specs(settings.metrics.names, list(self.extractors))
         self.needs = {name: self._needs_of(name) for name in self.extractors}
         self._times_seen: collections.Counter[str] = collections.Counter()
@@ -201,12 +208,16 @@ class Evaluation:
     ) -> ExtractedSet:
         known = self._known(image_set)
         missing = {name: features.missing(needs[name]) for name, features in known.items()}
-        if image_set.source is None:
-            # Rows are for error bars alone: a file without them gives values without error bars.
-            missing = {n: dataclasses.replace(m, rows=frozenset()) for n, m in missing.items()}
+        # Rows are for error bars alone, and those of other images than the moments are of no use: a file that
+        # brings the moments, ADM's with some of its images among them, gives values without error bars.
+        missing = {
+            name: dataclasses.replace(one, rows=one.rows - set(known[name].stats))
+            for name, one in missing.items()
+        }
         wanted = [name for name in missing if missing[name].all()]
         if not wanted:
             return ExtractedSet(image_set.name, known, source=image_set.source)
+        require_images(image_set, missing.values())  # before weights are fetched
         # Sets that come later, as a comparison's do, were not among those that were agreed on before.
         require_agreement(self.settings, [image_set])
         requests = [Request(self._load(name), missing[name]) for name in wanted]
@@ -362,6 +373,16 @@ class Evaluation:
             (provenance,) = provenances.values()
             return entries | provenance
         return entries | {f"features of {name}": p for name, p in provenances.items()}
+
+
+def _check_weights(weights: Weights | Mapping[str, Weights], extractors: Sequence[str]) -> None:
+    """Checks that weights by name are of networks of this run: others would be left unused without a word."""
+    unknown = sorted(set(weights) - set(extractors)) if isinstance(weights, Mapping) else []
+    if unknown:
+        raise InputError(
+            f"weights: expected NAME=PATH for names out of {', '.join(extractors)}, found "
+            f"{', '.join(unknown)}; a file whose own name has a = is written ./NAME"
+        )
 
 
 def compute(spec: MetricSpec, pair: SetPair) -> MetricValue:

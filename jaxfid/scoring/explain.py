@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxfid.metrics.frechet.distance import frechet_distance
 from jaxfid.provenance import Provenance, describe_difference
 from jaxfid.result import Result
 from jaxfid.storage.files import read_file
+from jaxfid.storage.paths import as_path
 
 MAX_RESULT_BYTES = 1 << 28
 """Results of a thousand sets with their classes are far below this."""
@@ -86,8 +86,8 @@ def _compare_moments(first: Explained, second: Explained) -> list[str]:
 
 
 def _open(path: str | os.PathLike[str]) -> Explained:
-    if Path(path).suffix == ".json":  # its content has no signature to know it by
-        return _open_result(Path(path))
+    if as_path(path).suffix == ".json":  # its content has no signature to know it by
+        return _open_result(path)
     image_set = open_image_set(path)
     if image_set.stats is None and image_set.features is None:
         raise InputError(
@@ -100,9 +100,10 @@ def _open(path: str | os.PathLike[str]) -> Explained:
     return Explained(str(path), _flat(entries), mean=stats.mean, cov=stats.cov)
 
 
-def _open_result(path: Path) -> Explained:
+def _open_result(path: str | os.PathLike[str]) -> Explained:
+    content = read_file(path, max_bytes=MAX_RESULT_BYTES)
     try:
-        result = Result.from_json(read_file(path, max_bytes=MAX_RESULT_BYTES).decode())
+        result = Result.from_json(content.decode())
     except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
     entries: dict[str, Any] = {

@@ -95,10 +95,12 @@ class _Whole:
         self._rows: dict[tuple[str, str], list[KeptFeatures]] = collections.defaultdict(list)
         self._provenance: dict[tuple[str, str], Stats] = {}
         self._skipped: list[Mapping[str, str]] = []
+        self._remarks: dict[str, None] = {}
 
     def add(self, of_class: ExtractedSet, positions: Sequence[int]) -> None:
         """Takes a class whose images lie at these positions of the set."""
         self._skipped += of_class.skipped
+        self._remarks |= dict.fromkeys(of_class.remarks)
         for name, features in of_class.by_extractor.items():
             for feature, stats in features.stats.items():
                 key, moments = (name, feature), moments_of_stats(stats.mean, stats.cov, stats.count)
@@ -122,7 +124,8 @@ class _Whole:
                 provenance, {feature: stats}, {} if rows is None else {feature: _join(rows)}
             )
             by_extractor[name] = by_extractor.get(name, ExtractedFeatures()).joined(part)
-        return ExtractedSet(self._opened.name, by_extractor, self._skipped, self._source)
+        remarks = list(self._remarks)
+        return ExtractedSet(self._opened.name, by_extractor, self._skipped, self._source, remarks)
 
 
 def _join(parts: Sequence[KeptFeatures]) -> KeptFeatures:

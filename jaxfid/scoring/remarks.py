@@ -134,7 +134,8 @@ def _of_weights(provenance: Mapping[str, Any]) -> list[str]:
     # A file that says nothing of its weights is told so by `check_pair`, and not accused here.
     if provenance.get("weights_official", True):
         return []
-    network, weights = provenance.get("extractor", INCEPTION), provenance["weights_name"]
+    network = provenance.get("extractor", INCEPTION)
+    weights = provenance.get("weights_name", "weights without a name")
     if network != INCEPTION:
         name = f"fd_{network}"
         return [

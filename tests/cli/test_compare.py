@@ -183,3 +183,9 @@ def test_run_killed_again_and_again_gives_the_values_of_a_whole_one(folder):
         assert killed.keys() == undisturbed.keys()
         for name in ("fid", "fid_stderr"):  # their sums were added up in another order
             assert float(killed[name]) == pytest.approx(float(undisturbed[name]), rel=1e-9)
+
+
+def test_tensorboard_in_a_bucket_is_refused(capsys):
+    arguments = ["compare", "ref", "--samples", "a", "--out", "run", "--tensorboard", "memory://tb"]
+    assert main(arguments) == 2
+    assert "tensorboard: expected a local folder, found memory://tb" in capsys.readouterr().err

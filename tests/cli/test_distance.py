@@ -10,6 +10,7 @@ from scipy import linalg
 from jaxfid.cli import main
 from jaxfid.cli.distance import run
 from jaxfid.errors import InputError
+from jaxfid.stats.features import Features, save_features
 from tests.commands import run_jaxfid
 
 
@@ -70,3 +71,17 @@ def test_inputs_that_do_not_go_together_are_refused(files, no_start):
     with pytest.raises(InputError, match=r"result\.json: expected a file in a folder that exists"):
         run(options(files / "a.npy", files / "a.npy", files / "no" / "result.json"))
     assert main(["distance", str(files / "a.npy"), str(files / "none.npy")]) == 2
+
+
+def test_features_of_other_settings_are_warned_of(tmp_path, capsys, no_start):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    paths = [tmp_path / name for name in ("a.npz", "b.npz")]
+    for path, protocol in zip(paths, ("clean", "legacy_pytorch"), strict=True):
+        save_features(path, Features(rows, None, {"protocol": protocol}))
+    run(options(*paths))
+    assert (
+        "made under other settings: protocol legacy_pytorch against clean"
+        in capsys.readouterr().err
+    )
+    run(options(paths[0], paths[0]))
+    assert "other settings" not in capsys.readouterr().err

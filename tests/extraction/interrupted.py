@@ -4,11 +4,11 @@ import numpy as np
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.accumulators import FeatureStore, make_moments
+from jaxfid.extraction.decoding import JointBatches
 from jaxfid.extraction.devices import local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, run_pass
 from jaxfid.extraction.snapshots import Snapshots
 from jaxfid.images.arrays import ArraySource
-from jaxfid.images.batches import Batches
 from jaxfid.images.interface import ImageSource
 from tests.extraction.small_extractor import WIDTH, make_extractor
 
@@ -58,11 +58,11 @@ def run(
     kept = [make_moments("small", WIDTH, mesh, sums=sums), FeatureStore("small")]
     options = {"every_s": 0.0} | options
     snapshots = Snapshots(path, identity or {"protocol": "clean"}, kept, **options)
-    batches = Batches(
+    batches = JointBatches(
         source,
+        [make_extractor().protocol],
         batch_size=BATCH_SIZE,
         num_workers=0,
-        prepare=lambda image: image,
         on_error="skip",
         share=share,
         start=snapshots.next_batch,

@@ -105,3 +105,15 @@ def test_images_on_a_device_are_refused_where_a_crop_would_change_them():
         features({}, jnp.asarray(WIDE))
     (found,) = features({}, jnp.asarray(WIDE[:, :, :20])).values()
     np.testing.assert_allclose(found, WIDE[:, :, :20].mean((1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("crop", ["adm:256", "short:256"])
+def test_a_strip_that_its_crop_makes_too_large_is_refused_by_name(crop):
+    images = [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 13_000, 3), np.uint8)]
+    batches = JointBatches(
+        open_source(images), [LEGACY.with_crop(crop)], batch_size=2, num_workers=0
+    )
+    with pytest.raises(
+        InputError, match=r": 1: expected an image that its crop enlarges .* 13000 x 1"
+    ):
+        list(batches)

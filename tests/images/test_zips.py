@@ -245,3 +245,14 @@ def test_several_images_of_a_name_are_remarked_or_chosen_from(tmp_path):
     assert source.keys == keys
     assert "(left.png, right.png): all are scored" in source.remarks[0]
     assert open_source(path, image_key="right.png").keys == ["0.right.png", "1.right.png"]
+
+
+def test_joined_zip_files_are_no_set(tmp_path):
+    for name in ("a", "b"):
+        write_zip(tmp_path / f"{name}.zip", make_files(KEYS))
+    joined = tmp_path / "joined.zip"
+    joined.write_bytes((tmp_path / "a.zip").read_bytes() + (tmp_path / "b.zip").read_bytes())
+    with pytest.raises(
+        InputError, match=r"joined\.zip: expected one zip file, found members before"
+    ):
+        open_source(joined)

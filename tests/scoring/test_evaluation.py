@@ -1,12 +1,16 @@
 """What cannot be computed costs nothing else, and what can be known is known before the first image."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import jaxfid
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_metrics_from_features
+from jaxfid.extraction.extract import extract
 from jaxfid.images.interface import ImageSource
+from jaxfid.storage.locks import lock
 from tests.tiny import TINY
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
@@ -107,3 +111,81 @@ def test_weights_that_are_not_official_are_said_whatever_is_asked_for():
     for metrics in ("kd", "precision"):
         (scored,) = compute_metrics(IMAGES, [IMAGES], extractor=TINY, metrics=metrics).results
         assert any("no FID" in warning for warning in scored.warnings)
+
+
+def test_weights_of_a_network_that_is_not_there_are_refused():
+    for weights in ({"tinny": "file.pth"}, {"tiny": "auto", "inception": "file.pth"}):
+        with pytest.raises(InputError, match=r"weights: expected NAME=PATH .* out of tiny, found "):
+            compute_metrics(IMAGES, [IMAGES], extractor=TINY, weights=weights)
+
+
+def test_a_statistics_file_is_refused_before_weights_are_fetched(tmp_path):
+    jaxfid.save_stats(tmp_path / "s.npz", jaxfid.compute_stats(IMAGES, extractor=TINY))
+    with pytest.raises(InputError, match=r"s\.npz: what was asked for needs its images"):
+        jaxfid.compute_features(tmp_path / "s.npz", weights=tmp_path / "none.pth")
+
+
+def test_pictures_beside_the_moments_of_more_are_not_seen_for_an_error_bar(tmp_path, monkeypatch):
+    stats = jaxfid.compute_stats(IMAGES, extractor=TINY)
+    np.savez(tmp_path / "adm.npz", arr_0=IMAGES[:4], mu=stats.mean, sigma=stats.cov)
+    plain = compute_metrics(stats, [IMAGES // 2], extractor=TINY).results[0].metrics["fd_tiny"]
+    read = []
+    monkeypatch.setattr(
+        "jaxfid.scoring.evaluation.extract",
+        lambda opened, *rest, **more: read.append(opened.name) or extract(opened, *rest, **more),
+    )
+    result = compute_metrics(tmp_path / "adm.npz", [IMAGES // 2], extractor=TINY)
+    assert len(read) == 1
+    assert "adm.npz" not in read[0]
+    assert result.results[0].metrics["fd_tiny"].value == plain.value
+    compute_metrics(tmp_path / "adm.npz", [IMAGES // 2], extractor=TINY, metrics="precision")
+    assert any("adm.npz" in name for name in read)
+
+
+def test_one_set_where_a_list_is_expected_is_refused(tmp_path):
+    one_set = [str(tmp_path), tmp_path, IMAGES, jaxfid.open_source(IMAGES)]
+    for one in [*one_set, jaxfid.compute_stats(IMAGES, extractor=TINY)]:
+        with pytest.raises(InputError, match="generated: expected a list of sets, found one "):
+            compute_metrics(IMAGES, one, extractor=TINY)
+
+
+def test_the_fid_alone_is_what_compute_fid_gives():
+    with pytest.raises(InputError, match="metrics: this gives the FID alone, found kid, mind"):
+        jaxfid.compute_fid(IMAGES, IMAGES, metrics="kid,mind")
+
+
+def test_features_of_different_settings_or_shapes_are_refused():
+    other = dataclasses.replace(
+        TINY, protocol=jaxfid.Protocol("other", "tf1_bilinear", 0.0, 127.0, "", 8)
+    )
+    sides = [jaxfid.compute_features(IMAGES, extractor=network) for network in (TINY, other)]
+    with pytest.raises(InputError, match=r"generated cannot be compared .*protocol other against"):
+        compute_metrics_from_features(*sides)
+    rows = sides[0].rows
+    for wrong in (rows[0], rows[:0], rows[:1], rows[:, :2]):
+        with pytest.raises(InputError, match="generated"):
+            compute_metrics_from_features(rows, wrong)
+        with pytest.raises(InputError, match="reference"):
+            compute_metrics_from_features(wrong, rows)
+
+
+def test_a_features_file_of_one_vector_is_refused_by_name(tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 3), np.float32))
+    with pytest.raises(InputError, match=r"one\.npy: a covariance needs at least 2 vectors"):
+        compute_metrics(IMAGES, [tmp_path / "one.npy"], extractor=TINY)
+
+
+def test_what_first_images_gave_reason_to_say_is_said_of_a_set_known_again(tmp_path):
+    dark = IMAGES % 2
+    settings = {"extractor": TINY, "resume": tmp_path / "progress"}
+    for _ in range(2):
+        (scored,) = compute_metrics(IMAGES, [dark], **settings).results
+        assert any("no other values than 0 and 1" in warning for warning in scored.warnings)
+
+
+def test_an_evaluator_holds_the_folder_of_progress(tmp_path):
+    with (
+        lock(tmp_path / "progress", "an evaluation"),
+        pytest.raises(InputError, match="in use by an evaluation"),
+    ):
+        jaxfid.Evaluator(IMAGES, extractor=TINY, resume=tmp_path / "progress")

@@ -7,6 +7,7 @@ import jaxfid
 from jaxfid.errors import InputError
 from jaxfid.scoring.explain import explain
 from jaxfid.stats.features import save_features
+from jaxfid.storage.files import write_file
 from tests.tiny import TINY
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
@@ -50,3 +51,27 @@ def test_images_explain_nothing(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
     with pytest.raises(InputError, match=r"expected a result .*found images"):
         explain(tmp_path / "images.npy", tmp_path / "images.npy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"results": [], "comparisons": [], "reference": 1, "protocol": {}, "weights": {}, '
+        '"environment": {}}',
+        '{"results": [{"generated": "a", "metrics": {"fid": {"value": "1"}}}], "comparisons": [], '
+        '"reference": {}, "protocol": {}, "weights": {}, "environment": {}}',
+    ],
+)
+def test_a_result_that_is_none_is_refused_by_name(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=r"a\.json: result: expected JSON that jaxfid wrote"):
+        explain(tmp_path / "a.json", tmp_path / "a.json")
+
+
+def test_results_in_a_bucket_are_explained():
+    result = jaxfid.compute_metrics(IMAGES // 2, [IMAGES], extractor=TINY)
+    write_file("memory://explain/a.json", result.to_json())
+    assert explain("memory://explain/a.json", "memory://explain/a.json") == [
+        "no difference is recorded in these files"
+    ]

@@ -16,6 +16,7 @@ from jaxfid.scoring.per_class import find_classes, score_per_class
 from jaxfid.settings import Settings
 from tests.images.files import encode_png, write_folder
 from tests.images.tfds_data import write_data_set
+from tests.tiny import TINY
 
 SETTINGS = {"weights": "untrained", "dims": 64, "batch_size": 16}
 # Classes of unequal size, mixed in the order of the files: x/ and y/, and z/w/ one folder deeper.
@@ -149,3 +150,9 @@ def test_each_image_is_read_once(folders):
     opened = open_image_set(real)
     score_per_class(opened, [image_set], Settings(**SETTINGS))
     assert sorted(read) == sorted(source.keys)
+
+
+def test_what_the_values_give_reason_to_say_is_said_per_class_too(tmp_path):
+    dark = write_classes(tmp_path / "dark", seed=0, contrast=2)
+    (scored,) = compute_metrics(dark, [dark], per_class=True, extractor=TINY).results
+    assert any("no other values than 0 and 1" in warning for warning in scored.warnings)

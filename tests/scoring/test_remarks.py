@@ -68,3 +68,9 @@ def test_only_the_metrics_that_were_asked_for_are_warned_about():
     (warning,) = warn_of_sizes(*sides, width=2048, frechet=False)
     assert "precision, recall" in warning
     assert len(warn_of_sizes(*sides, width=2048, neighbours=False)) == 2
+
+
+def test_weights_without_a_name_are_warned_of():
+    assert warn_of_weights([{"weights_official": False}]) == [
+        "weights without a name are not the official weights: these values are no FIDs"
+    ]
