@@ -6,6 +6,7 @@ was asked for is imported, so that `--help` answers at once and the devices can 
 
 import argparse
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 
@@ -52,6 +53,8 @@ def _make_parser(asked_for: Sequence[str]) -> argparse.ArgumentParser:
         prog="jaxfid",
         description="Frechet Inception Distance and its family of metrics, in JAX.",
     )
+    version = f"jaxfid {importlib.metadata.version('jaxfid')}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")

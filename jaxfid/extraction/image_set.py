@@ -230,7 +230,7 @@ def open_image_set(
 
     Args:
       images: What to open.
-      limit: Take a random subset of so many images; None takes all.
+      limit: Take a random subset of so many images or vectors; None takes all. Statistics are of all.
       seed: Seeds that subset.
       image_key: Which image of a sample is meant, as `open_source` takes it.
 
@@ -240,11 +240,13 @@ def open_image_set(
     if isinstance(images, Stats):
         return ImageSet("statistics", stats=images)
     if isinstance(images, Features):
-        return ImageSet("features", features=check_vectors(images, "features"))
+        features = _select_vectors(images, limit, seed)
+        return ImageSet("features", features=check_vectors(features, "features"))
     path = images if isinstance(images, str | os.PathLike) else None
     # Features first: a file of them could also be read as statistics, which have no error bar.
     if path is not None and is_features_file(path):
-        return ImageSet(str(path), features=check_vectors(load_features(path), str(path)))
+        features = _select_vectors(load_features(path), limit, seed)
+        return ImageSet(str(path), features=check_vectors(features, str(path)))
     if path is None or not is_stats_file(path):
         source = open_source(images, image_key=image_key)
         return ImageSet(source.name, _select(source, limit, seed))
@@ -265,6 +267,18 @@ def _has_images_too(path: str | os.PathLike[str]) -> bool:
 def _select(source: ImageSource, limit: int | None, seed: int) -> ImageSource:
     if limit is None or limit >= len(source):
         return source
+    return source.take(_choose(len(source), limit, seed).tolist())
+
+
+def _select_vectors(features: Features, limit: int | None, seed: int) -> Features:
+    """Returns those of the images that `_select` would take, so that both give one value."""
+    if limit is None or limit >= len(np.atleast_1d(features.rows)):
+        return features
+    chosen = _choose(len(features.rows), limit, seed)
+    keys = None if features.keys is None else tuple(features.keys[i] for i in chosen)
+    return dataclasses.replace(features, rows=features.rows[chosen], keys=keys)
+
+
+def _choose(count: int, limit: int, seed: int) -> Int[np.ndarray, " n"]:
     # Random, because a set sorted by class would lose classes. Sorted, because archives are read faster so.
-    chosen = np.random.default_rng(seed).choice(len(source), limit, replace=False)
-    return source.take(np.sort(chosen).tolist())
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxfid
 from jaxfid.result import Result
 from tests.commands import offline, run_jaxfid
 
@@ -132,3 +133,8 @@ def test_weights_status_names_what_is_missing(tmp_path):
     assert done.returncode == 0
     assert "not here" in done.stdout
     assert json.dumps(str(tmp_path))[1:-1] in done.stdout
+
+
+def test_version_is_the_packages():
+    done = run_jaxfid("--version")
+    assert (done.returncode, done.stdout) == (0, f"jaxfid {jaxfid.__version__}\n")

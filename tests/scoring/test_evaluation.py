@@ -189,3 +189,15 @@ def test_an_evaluator_holds_the_folder_of_progress(tmp_path):
         pytest.raises(InputError, match="in use by an evaluation"),
     ):
         jaxfid.Evaluator(IMAGES, extractor=TINY, resume=tmp_path / "progress")
+
+
+def test_statistics_that_are_no_covariance_are_named_by_their_side():
+    sound = jaxfid.Stats(np.zeros(64), np.eye(64), 100)
+    wrong = jaxfid.Stats(np.zeros(64), -np.eye(64), 100)
+
+    def reason(reference, generated):
+        found = compute_metrics(reference, [generated], dims=64, weights="untrained")
+        return found.results[0].metrics["fid"].reason
+
+    assert reason(wrong, sound).startswith("covariance of the reference: expected a covariance")
+    assert reason(sound, wrong).startswith("cov: expected a covariance")

@@ -6,8 +6,7 @@ import numpy as np
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import SPATIAL
-from jaxfid.metrics.frechet.distance import prepare_reference
-from jaxfid.metrics.frechet.factor import GaussianFactor
+from jaxfid.metrics.frechet.factor import GaussianFactor, factor_covariance
 from jaxfid.metrics.frechet.infinity import (
     LEAST_IMAGES_PER_FEATURE,
     frechet_distance_infinity,
@@ -18,6 +17,7 @@ from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
 from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.metrics.registry import CHOSEN, MetricSpec
 from jaxfid.result import MetricValue
+from jaxfid.stats.gaussian import check_gaussian
 
 NO_ROWS = (
     "no standard error: it needs features of single images, which a statistics file does not hold"
@@ -34,8 +34,11 @@ SINGULAR = (
 
 
 def _prepare(reference: PreparedReference, feature: str) -> GaussianFactor:
+    # Named, because the message stands on the line of a generated set.
+    names = "mean of the reference", "covariance of the reference"
     stats = reference.features.stats[feature]
-    return prepare_reference(stats.mean, stats.cov)
+    mean, cov = check_gaussian(stats.mean, stats.cov, mean_name=names[0], cov_name=names[1])
+    return factor_covariance(mean, cov, names[1])
 
 
 def _compute(pair: SetPair, feature: str) -> MetricValue:
