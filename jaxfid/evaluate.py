@@ -209,6 +209,7 @@ def _score_sets(
             on_result(scored)
         return result
     evaluation = Evaluation(choices, [against, *sets])
+    # Every set is checked before the reference is seen, which may take an hour.
     notes = [evaluation.check(against, image_set) for image_set in sets]
     prepared = evaluation.extract_reference(against)
     results = []

@@ -143,6 +143,7 @@ def compare_samples(
     choices = _choose(out, settings)
     found = find_sets(samples, step_pattern)
     opening = choices.features.opening()
+    # All are opened first, so that a wrong path ends the command before hours of scoring.
     opened = {c.name: open_image_set(c.path, **opening) for c in found}
     largest = max((len(s.source) for s in opened.values() if s.source is not None), default=1)
     drawn: dict[str, object] = {**opening}

@@ -100,6 +100,7 @@ class Series:
         settling = None if watch is None else Settling(watch.settle_s)
         last = time.monotonic()
         while True:
+            # Looked for anew after each one: training may write or delete checkpoints meanwhile.
             checkpoint = self._first_unfinished(find(), tried, settling)
             if checkpoint is not None:
                 tried.add((checkpoint.name, checkpoint.stamp()))

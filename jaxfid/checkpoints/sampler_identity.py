@@ -36,6 +36,7 @@ def describe_sampler(
     if isinstance(sampler, str):
         return {"name": sampler, "source": digest_user_modules(sampler.partition(":")[0])}
     function, arguments = _unpack(sampler)
+    # The name and source would stay equal while such a value changes, and old scores would be taken for new.
     if _holds_values(function):
         raise InputError(
             f"sampler: expected a function of a module, found {name_sampler(function)}, which holds "

@@ -83,6 +83,7 @@ def draw_from(
     ]
 
     def draw(chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
+        # The noise depends on the chunk alone, so any number of devices draws the same images.
         return replicas[chunk % len(replicas)].draw(jax.random.fold_in(root, chunk), chunk)
 
     noise = f"seed {seed}, chunks of {chunk_size}, range {value_range}"
@@ -142,6 +143,7 @@ class _Replica:
             raise self._error(
                 f"expected images of shape ({size}, h, w, 3), or of one channel, found {shape}"
             )
+        # A range is asked for and not guessed: samples in 0..1 taken for -1..1 still give a plausible FID.
         floating = jnp.issubdtype(images.dtype, jnp.floating)
         if images.dtype != jnp.uint8 and not floating:
             raise self._error(f"expected uint8 or floating point, found {images.dtype}")

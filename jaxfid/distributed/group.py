@@ -260,6 +260,7 @@ def initialize_distributed(
             raise InputError(f"{name}: expected at least 1, found {seconds}")
     if _group.count > 1:
         raise InputError("initialize_distributed: this process is one of several already")
+    # A training that jaxfid is called from may have joined its processes already; they are used as they are.
     require_known_jax()
     if not jax.distributed.is_initialized():
         start_runtime(

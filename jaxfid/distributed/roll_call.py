@@ -99,6 +99,7 @@ def call_roll(listening: Address, count: int, *, timeout_s: float | int) -> None
                     waiting[seat.index] = connection
             _require_all(waiting, count, timeout_s)
         except JaxfidError as error:
+            # Those that wait are told, or each would sit out its own time limit and give a worse reason.
             _tell(waiting, f"{type(error).__name__}: {error}")
             raise
         _tell(waiting, GO)

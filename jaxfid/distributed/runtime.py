@@ -144,6 +144,7 @@ def _find_place(
 
     given = (coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS"), num_processes, process_id)
     if None in given:
+        # Only what was not given is asked of the cluster: what a user says holds.
         wait_s = math.ceil(start_timeout_s)
         found = ClusterEnv.auto_detect_unset_distributed_params(*given, None, None, wait_s)
         given = found[:3]

@@ -104,6 +104,7 @@ def run_pass(
                 features = feature_pass(batch)
                 for accumulator in accumulators:
                     accumulator.add(features, batch)
+            # The host runs a few steps ahead and no more, or batches would pile up in the memory of devices.
             in_flight.append((features, int(batch.mask.sum())))
             if len(in_flight) > STEPS_IN_FLIGHT:
                 finish_oldest()

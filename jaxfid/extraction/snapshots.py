@@ -153,6 +153,7 @@ class Snapshots:
     def _restore_from(self, path: epath.Path) -> None:
         arrays = dict(read_npz(path))
         header = json.loads(str(arrays.pop("about")))
+        # Before any array is used: sums of another network or set would be added to without a sign.
         unequal = Provenance(header["identity"]).diff(self._identity)
         if unequal:
             changes = "; ".join(describe_change(*change) for change in unequal)

@@ -49,6 +49,7 @@ def make_keras_network(weights: str | pathlib.Path, precision: str) -> Extractor
         expected = " or ".join(_PRODUCTS)
         raise InputError(f"precision: for Keras's network expected {expected}, found {precision!r}")
     name, model = _load(_import_keras(), weights)
+    # The weights are an argument of the program and not constants in it, as of every other network.
     params = {
         "trainable": [np.asarray(v.value) for v in model.trainable_variables],
         "non_trainable": [np.asarray(v.value) for v in model.non_trainable_variables],

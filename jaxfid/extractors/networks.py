@@ -217,6 +217,7 @@ def make_network(
     network, named = NETWORKS[name], get_precision(precision)
     rule = _choose_protocol(network, protocol)
     module = make_module(network, rule, named)
+    # Shapes without values: a file is checked against them before memory for the network is taken.
     make_shapes = functools.partial(param_shapes, module, rule.input_px)
     loaded = load_network_weights(weights, make_shapes, network.published, network=name)
     return Extractor(

@@ -83,6 +83,7 @@ def load_network_weights(
     file = read_tensors(path)
     params = _convert(file, path, shapes, network)
     sha256 = file.sha256
+    # By its bytes alone: a file's name or metadata can say anything.
     official = sha256 == published.sha256
     name = published.file if official else f"unrecognised weights ({path.name})"
     _say_license(network, published.license)

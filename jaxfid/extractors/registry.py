@@ -133,6 +133,7 @@ class ChosenExtractor:
         self._spec: ExtractorSpec | None = None
         self._network: Extractor | None = None
         self._is_cropped = False
+        # A network of ours is known by its row and loaded late. A user's is an object that exists already.
         if isinstance(extractor, str) and extractor in EXTRACTORS:
             self._spec = EXTRACTORS[extractor]
             _check_known(self._spec, options)

@@ -190,6 +190,7 @@ def _load_official() -> Weights:
     release = official_release()
     path = _official_path(release)
     try:
+        # Read again even after a download: the digest that counts is that of the bytes on the disk.
         if not path.exists():
             download_weights()
         return _as_weights(_read_official(path, release))

@@ -169,6 +169,7 @@ class Batches:
                     part.waits.append(submit(functools.partial(self._read, part, chunk, stop)))
                 return part
 
+            # A bounded number of batches is decoded ahead: memory stays the same for any size of set.
             pending = deque(map(start, itertools.islice(numbers, _LOOKAHEAD_BATCHES)))
             while pending:
                 pending.extend(map(start, itertools.islice(numbers, 1)))

@@ -118,6 +118,7 @@ class ListedSource(ImageSource):
             if key.endswith("/") or is_hidden_name(key) or has_image_extension(key):
                 continue
             looked_at[_ending(key)] += 1
+            # A few of each ending tell what it is; reading every head would cost a pass over the set.
             if looked_at[_ending(key)] > _HEADS_OF_AN_ENDING:
                 continue
             if kind := recognise_format(self.read_head(key)):

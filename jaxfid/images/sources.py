@@ -69,6 +69,7 @@ def _open(images: Any, image_key: str | None) -> ImageSource:  # noqa: ANN401
         return open_tfds(images)
     if isinstance(images, str | os.PathLike):
         return _open_path(os.fspath(images), image_key)
+    # Before sequences: an array of JAX or PyTorch is a sequence too, and would be read image by image.
     if isinstance(images, np.ndarray) or hasattr(images, "__dlpack__"):
         return _open_array(images)
     if isinstance(images, bytes | bytearray | Mapping):

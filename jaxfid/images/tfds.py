@@ -154,6 +154,7 @@ def _find_version(
         configs = {path.name for path in _list_folders(above) if _list_described(path)}
         remedy = f"; choose one of its configurations: {name_some(sorted(configs))}"
         raise InputError(f"{spec}: no version in {above}{remedy if configs else ''}")
+    # Folders that hold no description are half-written or foreign, and were left out above.
     if version is not None and version not in found:
         raise InputError(f"{spec}: expected one of {name_some(sorted(found))}, found {version}")
     return found[version or max(found, key=_version_order)]

@@ -149,6 +149,7 @@ def _find_radii(
     of_reference = {name: k for name, k in ks.items() if name != "recall"}
     if not of_reference:
         return radii
+    # The nearest k hold the nearest of every smaller k: one search serves all metrics.
     k = max(of_reference.values())
     if reference_neighbours is None:
         reference_neighbours = neighbour_distances(reference_features, k=k, block_size=block_size)
@@ -299,6 +300,7 @@ def compute_manifold(pair: SetPair) -> ManifoldScores:
     few = min(len(reference), len(generated))
     fitting = [name for name, k in ks.items() if k < few]
     of_reference = [ks[name] for name in fitting if name != "recall"]
+    # Kept with the reference: its radii are the same for every generated set.
     neighbours = pair.reference.once(_neighbours, max(of_reference)) if of_reference else None
     return manifold_scores(
         reference,

@@ -83,6 +83,7 @@ def mind(
         chosen, drawn_from = make_directions(num_directions, d, seed=seed), seed
     else:
         chosen, drawn_from = _check_directions(directions, d), None
+    # One-dimensional transport pairs the k-th smallest of both sets, so both need as many images.
     size = min(len(reference_features), len(generated_features))
     squares, influence = _compare(reference_features, generated_features, chosen, size, block_size)
     scale = 3 * d

@@ -95,6 +95,7 @@ def rank_models(
 
     return [
         Ranked(
+            # Two models that chance could swap share a rank, so a rank counts only what is surely better.
             rank=1 + sum(told_apart(model, better) for better in ordered[:place]),
             model=model,
             not_told_apart=tuple(

@@ -237,6 +237,7 @@ def resize(
             "make them with batch_positions(protocol, sizes), a row of sizes per image"
         )
     images = jnp.asarray(images)
+    # Pillow rounds to bytes between its two passes; rules that do not round run as one product of bands.
     match (protocol.rule.rounded, positions.rows, positions.cols):
         case (True, AxisTaps() as rows, AxisTaps() as cols):
             return resize_rounded(images, rows, cols)

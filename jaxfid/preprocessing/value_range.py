@@ -64,4 +64,5 @@ def to_pixels(
     if not quantize:
         return pixels
     rounded = jnp.clip(jnp.floor(images * scale + (0.5 - low * scale)), 0, 255)
+    # Rounding has no gradient. The value is the rounded one and the gradient that of the pixels.
     return pixels + lax.stop_gradient(rounded - pixels)

@@ -108,6 +108,7 @@ class RunFolder:
                 f"{self.path}: holds another comparison: {'; '.join(unequal)}. Choose another folder, "
                 "or use the options of that comparison"
             )
+        # Only failures so far: nothing was scored under the old choices, so nothing is lost.
         if unequal and self._entries:
             self._entries = {}
             self._write_entries()

@@ -119,6 +119,7 @@ def _open_result(path: str | os.PathLike[str]) -> Explained:
         for name, metric in scored.metrics.items():
             if metric.value is not None:
                 values[f"{name} of set {number}"] = metric.value
+    # Through JSON once, so that a tuple here and a list in the other file are no difference.
     return Explained(str(path), _flat(json.loads(json.dumps(entries))), values)
 
 

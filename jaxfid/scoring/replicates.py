@@ -75,6 +75,7 @@ def _group_by_pattern(names: Sequence[str], pattern: str | re.Pattern[str]) -> G
         raise InputError(f"replicates: expected a group that names the model in {text}, found none")
     groups: dict[str, list[int]] = collections.defaultdict(list)
     for position, name in enumerate(names):
+        # Sets whose names do not match are scored like any other, and belong to no model.
         if (match := compiled.search(name)) and match[1]:
             groups[match[1]].append(position)
     if not groups:

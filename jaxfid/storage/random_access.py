@@ -120,6 +120,7 @@ class InflatingReader:
     def _inflate(self, number: int) -> bytes:
         """Inflates one block whose state is known, and keeps the state after it."""
         inflater, position, crc = self._states[number]
+        # A copy, because the state at the block's start is needed again when the block is read again.
         inflater = inflater.copy()
         missing = min(_BLOCK_BYTES, self._num_bytes - number * _BLOCK_BYTES)
         parts = []

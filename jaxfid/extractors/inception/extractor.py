@@ -28,6 +28,7 @@ def make_inception_extractor(
     def apply(params: Mapping[str, Any], images: Float[Array, "n 299 299 3"]) -> dict[str, Array]:
         return extract_features(params, images, features=wanted, precision=named)
 
+    # `is_own=False`: only a network that jaxfid brings can have values that are called an FID.
     return Extractor(
         name=INCEPTION,
         protocol=protocol,
