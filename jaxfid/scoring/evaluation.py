@@ -78,6 +78,10 @@ class Evaluation:
         self._largest = max([largest, *(len(s.source) for s in image_sets if s.source is not None)])
         chosen = [self._choose(extractor) for extractor in settings.features.extractors]
         self.extractors = {extractor.name: extractor for extractor in chosen}
+        # Of several networks it speaks of Inception. 2048 is the default, which nobody has to take back.
+        if settings.features.dims not in (2048, *(e.widths[e.chosen] for e in chosen)):
+            found = ", ".join(self.extractors)
+            raise InputError(f"dims: the extractor {found} brings its own; leave it out")
         if len(self.extractors) < len(chosen):
             raise InputError("extractor: expected each network once, found one twice")
         _check_weights(settings.features.weights, list(self.extractors))
@@ -89,11 +93,7 @@ class Evaluation:
         f = self.settings.features
         name = extractor if isinstance(extractor, str) else extractor.name
         options = LoadOptions(f.weights_of(name), f.precision, f.protocol, f.crop)
-        chosen = ChosenExtractor(extractor, options, dims=f.dims)
-        # 2048 is the default, which nobody has to take back for another network.
-        if f.dims not in (2048, chosen.widths[chosen.chosen]):
-            raise InputError(f"dims: the extractor {chosen.name} brings its own; leave it out")
-        return chosen
+        return ChosenExtractor(extractor, options, dims=f.dims)
 
     def _needs_of(self, name: str) -> tuple[Needs, Needs]:
         """Returns what an extractor's metrics need of the reference, and of a generated set."""

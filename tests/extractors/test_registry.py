@@ -14,6 +14,7 @@ from jaxfid.errors import InputError
 from jaxfid.extractors.registry import ChosenExtractor, LoadOptions, load_extractor
 from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.result import Result
+from jaxfid.scoring.evaluation import Evaluation
 from jaxfid.settings import Settings
 from tests.commands import run_jaxfid
 
@@ -223,3 +224,11 @@ def test_inception_takes_rules_of_its_own_size_alone():
     assert (chosen.chosen, chosen.default) == ("64", "2048")
     with pytest.raises(InputError, match=r"protocol: inception takes legacy_tensorflow.*'edm2'"):
         ChosenExtractor("inception", LoadOptions(protocol=get_protocol("edm2")))
+
+
+def test_dims_are_inceptions_where_there_are_several():
+    settings = Settings(
+        extractor=["inception", make_tiny()], dims=64, weights={"inception": "untrained"}
+    )
+    chosen = Evaluation(settings).extractors
+    assert [network.chosen for network in chosen.values()] == ["64", "3"]
