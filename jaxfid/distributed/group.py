@@ -22,7 +22,7 @@ from jaxtyping import PyTree, Shaped, UInt32
 from jaxfid.context import own_context
 from jaxfid.distributed.heartbeat import Heartbeat
 from jaxfid.distributed.runtime import current_runtime, require_known_jax, start_runtime
-from jaxfid.distributed.termination import raise_if_terminated
+from jaxfid.distributed.termination import deferred_sigterm, raise_if_terminated
 from jaxfid.errors import InputError, JaxfidError
 
 _P = ParamSpec("_P")
@@ -126,14 +126,16 @@ class ProcessGroup:
         """
         if self.count == 1:
             return [array]
-        shapes = [json.loads(text) for text in self.exchange(json.dumps(array.shape))]
-        parts = [np.empty(math.prod(shape), array.dtype) for shape in shapes]
-        words = [part.view(np.uint32) for part in parts]
-        mine = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
-        for first, rows in self._gather_words(mine, max(map(len, words))):
-            for part, row in zip(words, rows, strict=True):
-                place = part[first : first + len(row)]
-                place[:] = row[: len(place)]
+        # One that ended between its word and the collective would leave the others in it for ever.
+        with deferred_sigterm():
+            shapes = [json.loads(text) for text in self.exchange(json.dumps(array.shape))]
+            parts = [np.empty(math.prod(shape), array.dtype) for shape in shapes]
+            words = [part.view(np.uint32) for part in parts]
+            mine = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
+            for first, rows in self._gather_words(mine, max(map(len, words))):
+                for part, row in zip(words, rows, strict=True):
+                    place = part[first : first + len(row)]
+                    place[:] = row[: len(place)]
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def total(self, tree: PyTree) -> PyTree:
@@ -146,11 +148,12 @@ class ProcessGroup:
             return tree
         leaves, structure = jax.tree.flatten(tree)
         mine = np.concatenate([np.ravel(leaf).astype(np.float64, copy=False) for leaf in leaves])
-        self.exchange("ready")  # a collective would wait for ever for one that never comes
-        sums = np.empty_like(mine)
-        for first, rows in self._gather_words(mine.view(np.uint32), 2 * len(mine)):
-            place = sums[first // 2 : first // 2 + rows.shape[1] // 2]
-            place[:] = rows.view(np.float64).sum(0)[: len(place)]
+        with deferred_sigterm():  # as in `gather`
+            self.exchange("ready")  # a collective would wait for ever for one that never comes
+            sums = np.empty_like(mine)
+            for first, rows in self._gather_words(mine.view(np.uint32), 2 * len(mine)):
+                place = sums[first // 2 : first // 2 + rows.shape[1] // 2]
+                place[:] = rows.view(np.float64).sum(0)[: len(place)]
         cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
         shaped = [
             part.reshape(np.shape(leaf))
