@@ -136,6 +136,7 @@ class ProcessGroup:
                 for part, row in zip(words, rows, strict=True):
                     place = part[first : first + len(row)]
                     place[:] = row[: len(place)]
+            self.exchange("gathered")  # what was sent has arrived only when all say so
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def total(self, tree: PyTree) -> PyTree:
@@ -154,6 +155,7 @@ class ProcessGroup:
             for first, rows in self._gather_words(mine.view(np.uint32), 2 * len(mine)):
                 place = sums[first // 2 : first // 2 + rows.shape[1] // 2]
                 place[:] = rows.view(np.float64).sum(0)[: len(place)]
+            self.exchange("gathered")
         cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
         shaped = [
             part.reshape(np.shape(leaf))
