@@ -136,7 +136,6 @@ class ProcessGroup:
                 for part, row in zip(words, rows, strict=True):
                     place = part[first : first + len(row)]
                     place[:] = row[: len(place)]
-            self.exchange("gathered")  # what was sent has arrived only when all say so
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def total(self, tree: PyTree) -> PyTree:
@@ -155,7 +154,6 @@ class ProcessGroup:
             for first, rows in self._gather_words(mine.view(np.uint32), 2 * len(mine)):
                 place = sums[first // 2 : first // 2 + rows.shape[1] // 2]
                 place[:] = rows.view(np.float64).sum(0)[: len(place)]
-            self.exchange("gathered")
         cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
         shaped = [
             part.reshape(np.shape(leaf))
@@ -182,7 +180,9 @@ class ProcessGroup:
 
     @own_context()
     def _allgather(self, part: UInt32[np.ndarray, " m"]) -> UInt32[np.ndarray, "processes m"]:
-        self.check()
+        # Not `check`: a SIGTERM of our own must wait here, as the others are in the collective already.
+        if self._heartbeat is not None:
+            self._heartbeat.check()
         try:
             return multihost_utils.process_allgather(part)
         except jax.errors.JaxRuntimeError as error:

@@ -172,9 +172,6 @@ def test_without_a_cluster_it_is_said_what_to_give(folder):
     assert "elsewhere give coordinator (HOST:PORT), num_processes and process_id" in stderr
 
 
-# A known fault: where the gather's program is not compiled yet, a SIGTERM in it can still leave process 0 in
-# the collective until JAX's heartbeat aborts it (about one run in four). Nothing that was kept is lost.
-@pytest.mark.xfail(strict=False, reason="a SIGTERM inside the first collective may end in an abort")
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_sigterm_to_one_ends_all_with_what_is_kept(folder, request, tmp_path, again):
     resume = ("--resume", str(tmp_path), "--resume-every", "3600")

@@ -2,18 +2,22 @@
 
 import concurrent.futures
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 import jaxfid
 from jaxfid.distributed.group import ProcessGroup, alone, one_evaluation, process_group
 from jaxfid.distributed.heartbeat import Heartbeat
 from jaxfid.distributed.roll_call import Seat
 from jaxfid.distributed.runtime import Runtime
-from jaxfid.distributed.termination import Terminated
+from jaxfid.distributed.termination import Terminated, sigterm_raises
 from jaxfid.errors import InputError, JaxfidError
 
 
@@ -136,3 +140,24 @@ def test_a_version_of_jax_that_is_not_known_is_refused(monkeypatch, version):
 def test_waiting_times_are_bounded_from_below(name):
     with pytest.raises(InputError, match=f"^{name}: expected at least 1, found 0"):
         jaxfid.initialize_distributed(**{name: 0})
+
+
+@pytest.mark.parametrize("combine", ["gather", "total"])
+def test_a_sigterm_waits_until_all_have_been_combined(monkeypatch, combine):
+    """The others are in the collective as soon as this process has told them that it comes."""
+    met = []
+
+    def allgather(part):
+        met.append(len(part))
+        return np.stack([part, part])
+
+    def told(text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return [text, text]
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", allgather)
+    with groups() as (group, _):
+        monkeypatch.setattr(group, "exchange", told)
+        with pytest.raises(Terminated), sigterm_raises():
+            getattr(group, combine)(np.arange(4.0))
+    assert met == [8]  # words of four float64
