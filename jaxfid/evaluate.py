@@ -18,7 +18,6 @@ from jaxfid.extraction.image_set import (
     ImageSet,
     Needs,
     check_vectors,
-    features_as_extracted,
     open_image_set,
 )
 from jaxfid.images.interface import ImageSource
@@ -248,7 +247,8 @@ def compute_metrics_from_features(
     named = {"reference": reference, "generated": generated}
     given = {name: _as_features(side, name) for name, side in named.items()}
     check_pair(*(Origin(n, f.rows.shape[1], f.provenance) for n, f in given.items()))
-    sides = [features_as_extracted(features, "features") for features in given.values()]
+    sets = [ImageSet(name, features=features) for name, features in given.items()]
+    sides = [one.known({"features": "features"})["features"] for one in sets]
     chosen = {n: options.get(n, option.default) for n, option in known.items()}
     prepared = PreparedReference(sides[0], chosen="features", default="features")
     specs = _choose_any(metrics)

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -253,9 +254,9 @@ class _Kept:
         }
         # Rows are a part of the features where those are kept whole.
         self._rows = needs.rows
-        wanted = kept_indices(num_images)
+        self._kept = kept_indices(num_images)
         self.stores = {
-            f: FeatureStore(self._key(f), None if f in needs.features else wanted)
+            f: FeatureStore(self._key(f), None if f in needs.features else self._kept)
             for f in sorted(needs.features | needs.rows)
         }
         self.whole = needs.features
@@ -283,14 +284,13 @@ class _Kept:
             for name, moments in self.moments.items()
         }
         features, rows = {}, {}
-        # A store that kept every row holds more than those.
-        wanted = set(kept_indices(len(source)).tolist())
         for name, store in self.stores.items():
             found, indices = gather_features(group, store.state())
             if name in self.whole:
                 features[name] = found
             if name in self._rows:
-                kept = [place for place, index in enumerate(indices) if int(index) in wanted]
+                # A store that kept every row holds more than those.
+                kept = np.isin(indices, self._kept)
                 rows[name] = KeptFeatures(found[kept], indices[kept])
         provenance = self._provenance(self._extractor.default_feature, source)
         return ExtractedFeatures(provenance, stats, rows, features)

@@ -1,6 +1,7 @@
 """Image sets: opened (nothing decoded yet), then extracted (features known)."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -154,8 +155,28 @@ class ImageSet:
                 stats[SPATIAL] = self.stats.spatial
             found[owner] = ExtractedFeatures(self.provenance, stats)
         elif self.features is not None:
-            found[owner] = features_as_extracted(self.features, extractors[owner])
+            feature, (stats, kept) = extractors[owner], self._summary
+            found[owner] = ExtractedFeatures(
+                self.provenance,
+                {feature: stats},
+                {feature: kept},
+                {feature: np.asarray(self.features.rows)},
+            )
         return found
+
+    # Once: checks and metrics ask for it many times, and a covariance of many vectors takes seconds.
+    @functools.cached_property
+    def _summary(self) -> tuple[Stats, KeptFeatures]:
+        """Moments of the file's features, and the rows that a pass over the images would have kept."""
+        from jaxfid.stats.kept_rows import kept_indices  # imports JAX: opening a set does without
+
+        assert self.features is not None
+        rows = np.asarray(self.features.rows)
+        width = rows.shape[1]
+        cov = np.cov(rows, rowvar=False, dtype=np.float64).reshape(width, width)
+        stats = Stats(rows.mean(0, dtype=np.float64), cov, len(rows), self.provenance)
+        indices = kept_indices(len(rows))
+        return stats, KeptFeatures(rows[indices], indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,29 +207,6 @@ class ExtractedSet:
     def provenance(self) -> Mapping[str, Any] | None:
         """What the first extractor's features depend on."""
         return next((f.provenance for f in self.by_extractor.values() if f.provenance), None)
-
-
-def features_as_extracted(features: Features, feature: str) -> ExtractedFeatures:
-    """Returns features of a file or array with all that follows from them."""
-    from jaxfid.stats.kept_rows import (
-        kept_indices,
-    )  # imports JAX, and opening a set does not need it
-
-    rows = np.asarray(features.rows)
-    # The rows that a pass over the images would have kept, so that the error bar is the same.
-    indices = kept_indices(len(rows))
-    stats = Stats(
-        rows.mean(0, dtype=np.float64),
-        np.cov(rows, rowvar=False, dtype=np.float64).reshape(rows.shape[1], rows.shape[1]),
-        len(rows),
-        features.provenance,
-    )
-    return ExtractedFeatures(
-        features.provenance,
-        {feature: stats},
-        {feature: KeptFeatures(rows[indices], indices)},
-        {feature: rows},
-    )
 
 
 def check_vectors(features: Features, name: str) -> Features:
