@@ -6,7 +6,8 @@ from typing import Any
 
 from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION
-from jaxfid.images.interface import ImageSource, name_some
+from jaxfid.images.interface import ImageSource
+from jaxfid.images.listing import describe_others
 from jaxfid.provenance import diff_features
 
 FEW_IMAGES = 10_000
@@ -114,11 +115,9 @@ def warn_of_source(name: str, source: ImageSource | None) -> list[str]:
     """
     if source is None:
         return []
-    remarks = [f"{name}: {remark}" for remark in source.remarks]
-    if source.others:
-        shown = name_some(list(source.others))
-        remarks.append(f"{name}: {len(source.others)} other files not scored: {shown}")
-    return remarks
+    # Each once: listings say what lies beside the images among their remarks, a user's source may not.
+    remarks = dict.fromkeys([*source.remarks, *describe_others(source.others)])
+    return [f"{name}: {remark}" for remark in remarks]
 
 
 def warn_of_weights(provenances: Sequence[Mapping[str, Any] | None]) -> list[str]:

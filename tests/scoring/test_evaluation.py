@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxfid
 from jaxfid.errors import InputError
@@ -147,6 +148,17 @@ def test_one_set_where_a_list_is_expected_is_refused(tmp_path):
     for one in [*one_set, jaxfid.compute_stats(IMAGES, extractor=TINY)]:
         with pytest.raises(InputError, match="generated: expected a list of sets, found one "):
             compute_metrics(IMAGES, one, extractor=TINY)
+
+
+def test_files_beside_the_images_are_said_once(tmp_path):
+    for number in range(3):
+        Image.fromarray(IMAGES[number]).save(tmp_path / f"{number}.png")
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text("")
+    (scored,) = compute_metrics(IMAGES, [tmp_path], extractor=TINY).results
+    assert [w for w in scored.warnings if "not scored" in w] == [
+        f"{tmp_path}: 12 other files not scored: 12 .txt (0.txt)"
+    ]
 
 
 def test_the_fid_alone_is_what_compute_fid_gives():
