@@ -68,8 +68,8 @@ def files(tmp_path, monkeypatch):
     for name, images in (("real", REAL), ("dark", DARK), ("bright", BRIGHT)):
         np.save(tmp_path / f"{name}.npy", images)
     monkeypatch.chdir(tmp_path)
-    for command in ("score", "stats", "compare", "features"):
-        monkeypatch.setattr(f"jaxfid.cli.{command}.start_jax", lambda *_: None, raising=False)
+    for module in ("score", "compare", "saving"):
+        monkeypatch.setattr(f"jaxfid.cli.{module}.start_jax", lambda *_: None)
     return tmp_path
 
 
