@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.drawing import Drawing
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
 from jaxfid.checkpoints.noise_seeds import check_noise_seeds, repeat_with_seeds
 from jaxfid.checkpoints.run import OnEntry, Series
 from jaxfid.checkpoints.sampler_identity import describe_sampler
-from jaxfid.checkpoints.sampling import MakeSample, draw_from, load_sampler
+from jaxfid.checkpoints.sampling import MakeSample, load_sampler
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
-from jaxfid.extraction.image_set import Images, ImageSet, open_image_set
+from jaxfid.extraction.image_set import Images, open_image_set
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.report.entries import Entry
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.settings import Settings, SettingsDict
-from jaxfid.storage.digests import digest_json
 from jaxfid.storage.paths import as_path, match_paths
 
 Location = str | os.PathLike[str]
@@ -76,31 +76,16 @@ def compare_checkpoints(
     seeds = None if noise_seeds is None else check_noise_seeds(noise_seeds)
     if seeds is not None and "seed" in settings:
         raise InputError("seed: expected none beside noise_seeds, which take its place")
-    make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
-    described = describe_sampler(sampler, sampler_id)
-
-    def open_set(checkpoint: Checkpoint) -> ImageSet:
-        drawn_from = checkpoint.noise_seed
-        source = draw_from(
-            checkpoint,
-            make_sample,
-            num_images=num_images,
-            seed=choices.features.seed if drawn_from is None else drawn_from,
-            chunk_size=chunk_size,
-            value_range=value_range,
-            num_devices=choices.runtime.devices,
-            sampler_identity=digest_json(described),
-        )
-        return ImageSet(source.name, source)
-
-    drawn = {
-        "sampler": described,
-        "number of images": num_images,
-        # Which seeds there are is no condition: a row has its own, and more may come.
-        "seed": choices.features.seed if seeds is None else "of each row",
-        "chunk size": chunk_size,
-        "value range": value_range,
-    }
+    drawing = Drawing(
+        load_sampler(sampler) if isinstance(sampler, str) else sampler,
+        describe_sampler(sampler, sampler_id),
+        num_images=num_images,
+        chunk_size=chunk_size,
+        value_range=value_range,
+        seed=choices.features.seed,
+        num_devices=choices.runtime.devices,
+    )
+    drawn = drawing.describe(has_noise_seeds=seeds is not None)
 
     def find() -> list[Checkpoint]:
         there = checkpoints if watch is None else [c for c in checkpoints if _is_there(c)]
@@ -113,7 +98,9 @@ def compare_checkpoints(
             "which names are checkpoints"
         )
     with RunFolder.hold(out) as folder:
-        series = Series(reference, choices, folder, open_set, drawn, largest=num_images, draws=True)
+        series = Series(
+            reference, choices, folder, drawing.open, drawn, largest=num_images, draws=True
+        )
         return series.run(find, watch=watch, on_entry=on_entry, fail_fast=fail_fast)
 
 

@@ -30,6 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `compare`."""
     parser.set_defaults(check=_check)
     parser.add_argument("reference", help="images or a statistics file")
+    _add_sets(parser)
+    parser.add_argument(
+        "--fail-fast",
+        action="store_const",
+        const=True,
+        help="end at the first checkpoint that cannot be sampled",
+    )
+    parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
+    parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
+    _add_watch(parser)
+    add_metrics(parser)
+    add_settings(parser)
+    add_extractor(parser)
+
+
+def _add_sets(parser: argparse.ArgumentParser) -> None:
     sets = parser.add_argument_group("what is compared")
     add = sets.add_argument
     add("--sampler", metavar="MODULE:FUNCTION", help="function(checkpoint_path) -> sample(key, n)")
@@ -51,14 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--value-range", choices=NAMED_RANGES, help="of floating images (=-1..1 with the sign)")
     add("--step-pattern", metavar="REGEX", help="finds the step in names: its first group")
-    parser.add_argument(
-        "--fail-fast",
-        action="store_const",
-        const=True,
-        help="end at the first checkpoint that cannot be sampled",
-    )
-    parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
-    parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_const", const=True, help="go on as checkpoints are written"
     )
@@ -76,9 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how often to look, and how long a checkpoint must not change (default %(default)g)",
     )
-    add_metrics(parser)
-    add_settings(parser)
-    add_extractor(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,0 +1,60 @@
+"""How a comparison draws the images of its checkpoints."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxfid.checkpoints.find import Checkpoint
+from jaxfid.checkpoints.sampling import MakeSample, draw_from
+from jaxfid.extraction.image_set import ImageSet
+from jaxfid.preprocessing.value_range import ValueRange
+from jaxfid.storage.digests import digest_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """All that the images depend on but the checkpoint; the same for every one.
+
+    Attributes:
+      make_sample: The user's function.
+      sampler: What tells it from others, from `describe_sampler`.
+      num_images: How many images to draw from each.
+      chunk_size: Images per call of `sample`.
+      value_range: What black and white are in floating images; None for uint8.
+      seed: Of the noise, where a checkpoint brings no noise seed of its own.
+      num_devices: How many of this process's devices draw; None for all.
+    """
+
+    make_sample: MakeSample
+    sampler: Mapping[str, object]
+    num_images: int
+    chunk_size: int
+    value_range: ValueRange | None
+    seed: int
+    num_devices: int | None
+
+    def open(self, checkpoint: Checkpoint) -> ImageSet:
+        """Returns a checkpoint's images, which are drawn when they are read."""
+        own_seed = checkpoint.noise_seed
+        source = draw_from(
+            checkpoint,
+            self.make_sample,
+            num_images=self.num_images,
+            seed=self.seed if own_seed is None else own_seed,
+            chunk_size=self.chunk_size,
+            value_range=self.value_range,
+            num_devices=self.num_devices,
+            sampler_identity=digest_json(self.sampler),
+        )
+        return ImageSet(source.name, source)
+
+    def describe(self, *, has_noise_seeds: bool) -> dict[str, Any]:
+        """Returns what a comparison that goes on has to draw alike."""
+        return {
+            "sampler": self.sampler,
+            "number of images": self.num_images,
+            # Which noise seeds there are is no condition: a row has its own, and more may come.
+            "seed": "of each row" if has_noise_seeds else self.seed,
+            "chunk size": self.chunk_size,
+            "value range": self.value_range,
+        }
