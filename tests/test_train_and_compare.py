@@ -42,6 +42,20 @@ def example(monkeypatch, tmp_path):
         sys.modules.pop(name, None)
 
 
+@pytest.fixture
+def run(folder, monkeypatch, tmp_path):
+    """Runs Python beside the prepared data set and returns what it printed."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLE))
+
+    def run(*arguments):
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    run(EXAMPLE / "pictures.py", folder, tmp_path / "tfds")
+    return run
+
+
 def test_shortened(example, folder, tmp_path, monkeypatch):
     import pictures
     import train
@@ -84,15 +98,7 @@ def test_whole_run_watched_while_it_trains(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_score_inside_the_training_is_that_of_compare(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    monkeypatch.setenv("PYTHONPATH", str(EXAMPLE))
-
-    def run(*arguments):
-        command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    run(EXAMPLE / "pictures.py", folder, tmp_path / "tfds")
+def test_score_inside_the_training_is_that_of_compare(run, tmp_path):
     checkpoints, network = tmp_path / "checkpoints", ("--weights", "untrained", "--dims", "64")
     data = ("tfds:pictures/train", checkpoints)
     said = run(EXAMPLE / "train.py", *data, "--save-at", "2", "--score", "100", *network)
@@ -108,15 +114,7 @@ def test_score_inside_the_training_is_that_of_compare(folder, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_three_training_seeds_are_replicates_of_one_model(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    monkeypatch.setenv("PYTHONPATH", str(EXAMPLE))
-
-    def run(*arguments):
-        command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    run(EXAMPLE / "pictures.py", folder, tmp_path / "tfds")
+def test_three_training_seeds_are_replicates_of_one_model(run, tmp_path):
     for seed in range(3):
         checkpoints = tmp_path / f"runs/seed{seed}"
         saved = ("--save-at", "10,80", "--seed", seed)
