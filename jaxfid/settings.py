@@ -208,9 +208,8 @@ def _check(given: Mapping[str, Any]) -> None:
         if given.get(name) is not None:
             check_whole_number(name, given[name], least)
     every_s = given.get("resume_every_s", 0)
-    if not (
-        isinstance(every_s, int | float) and every_s >= 0
-    ):  # NaN is no number of seconds either
+    # Not `every_s < 0`: NaN is no number of seconds either.
+    if not (isinstance(every_s, int | float) and every_s >= 0):
         raise InputError(f"resume_every_s: expected at least 0, found {every_s!r}")
     if given.get("dims", 2048) not in DIMS:
         expected = ", ".join(map(str, DIMS))

@@ -258,9 +258,8 @@ def make_module(network: Network, protocol: Protocol, precision: Precision) -> M
 def _apply(
     module: Module, params: Mapping[str, Any], images: Float[Array, "n s s 3"]
 ) -> dict[str, Float[Array, "n _"]]:
-    features: Any = module.apply(
-        {"params": params}, images
-    )  # Flax's apply may return state as well
+    # `Any`, because Flax's apply may return state as well.
+    features: Any = module.apply({"params": params}, images)
     return features
 
 

@@ -149,9 +149,8 @@ class Evaluation:
     def _origin(self, image_set: ImageSet, name: str) -> Origin:
         known, network = self._known(image_set)[name], self.extractors[name]
         stats = known.stats.get(network.chosen)
-        if (
-            stats is None
-        ):  # images: what their features will depend on is known once weights are loaded
+        if stats is None:
+            # Images: what their features will depend on is known once weights are loaded.
             provenance = self._load(name).provenance(network.chosen)
             return Origin(image_set.name, network.widths[network.chosen], provenance)
         return Origin(image_set.name, len(stats.mean), known.provenance)

@@ -236,9 +236,8 @@ class _Machine:
                 if type(global_name) is not str or type(module) is not str:
                     raise TypeError("the name of a global is no text")
                 push(self._find(f"{module}.{global_name}"))
-            case (
-                "REDUCE" | "NEWOBJ"
-            ):  # the second for subclasses of dict; both only call a Constructor
+            case "REDUCE" | "NEWOBJ":
+                # The second is for subclasses of dict. Both only call a Constructor.
                 arguments, constructor = pop(), pop()
                 push(self._call(constructor, arguments))
             case "BUILD":
