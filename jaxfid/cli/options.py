@@ -20,6 +20,14 @@ DEFAULT_RESUME_EVERY_S = 30.0
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every command that reads images."""
+    _add_network(parser)
+    _add_images(parser)
+    _add_progress(parser)
+    add_process_options(parser)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """Adds which features are made, and on what."""
     add = parser.add_argument
     add(
         "--protocol",
@@ -45,11 +53,21 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "device", "host"),
         help="where sums of features are kept (auto: the host where devices have no float64)",
     )
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    """Adds which images are seen."""
+    add = parser.add_argument
     add("--crop", metavar="adm:SIZE|center", help="cut every image before its input rule")
     add("--image-key", metavar="ENDING", help="which image of a sample, such as left.png")
     add("--limit", type=int, metavar="N", help="score a random subset of N images")
     add("--seed", type=int, metavar="S", help="of that subset (default 0)")
     add("--on-error", choices=("fail", "skip"), help="unreadable files (default fail)")
+
+
+def _add_progress(parser: argparse.ArgumentParser) -> None:
+    """Adds what a later run finds."""
+    add = parser.add_argument
     add(
         "--compile-cache",
         metavar="DIR|none",
@@ -69,7 +87,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="know a set again by every byte of its images",
     )
-    add_process_options(parser)
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
