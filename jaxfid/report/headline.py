@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxfid.images.interface import name_some
 from jaxfid.metrics.model_difference import RETRAINING_REMARK
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
@@ -125,14 +126,24 @@ def _join(names: Sequence[str]) -> str:
 
 
 def collect_warnings(entries: Sequence[Entry]) -> list[str]:
-    """Returns what a reader has to know, each once; what holds of every checkpoint without its name."""
-    found: dict[str, None] = {}
-    for entry in entries:
-        for warning in () if entry.scores is None else entry.scores.warnings:
-            # Else a hundred checkpoints would give a hundred warnings that differ in a name.
-            of_all = warning.removeprefix(f"{entry.name}: ")
-            found.setdefault(warning if of_all == warning else f"each set: {of_all}")
-    return list(found)
+    """Returns what a reader has to know, each once, with the sets that it holds of."""
+    scored = [(entry.name, entry.scores) for entry in entries if entry.scores is not None]
+    # Else a hundred checkpoints would give a hundred warnings that differ in a name.
+    said_of: dict[str, list[str]] = {}
+    for name, scores in scored:
+        for warning in scores.warnings:
+            text = warning.removeprefix(f"{name}: ")
+            names = said_of.setdefault(text, [])
+            if text != warning:
+                names.append(name)
+    return [_name_sets(names, len(scored)) + text for text, names in said_of.items()]
+
+
+def _name_sets(names: Sequence[str], count: int) -> str:
+    """What stands before a warning of these sets out of so many; nothing before one of no set."""
+    if not names:
+        return ""
+    return f"{name_some(names) if len(names) < count else 'each set'}: "
 
 
 def _section(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
