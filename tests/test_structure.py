@@ -114,3 +114,10 @@ def test_help_imports_no_jax():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "score" in done.stdout
+
+
+def test_no_test_module_imports_another():
+    tests = pathlib.Path(__file__).parent
+    for path in tests.rglob("test_*.py"):
+        imported = [name for name in imported_modules(path) if name and ".test_" in f".{name}"]
+        assert not imported, path.relative_to(tests)

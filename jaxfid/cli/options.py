@@ -58,7 +58,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 def _add_images(parser: argparse.ArgumentParser) -> None:
     """Adds which images are seen."""
     add = parser.add_argument
-    add("--crop", metavar="adm:SIZE|center|short:SIZE", help="cut every image before its input rule")
+    add(
+        "--crop", metavar="adm:SIZE|center|short:SIZE", help="cut every image before its input rule"
+    )
     add("--image-key", metavar="ENDING", help="which image of a sample, such as left.png")
     add("--limit", type=int, metavar="N", help="score a random subset of N images")
     add("--seed", type=int, metavar="S", help="of that subset (default 0)")

@@ -48,7 +48,7 @@ def open_source(images: object, *, image_key: str | None = None) -> ImageSource:
         * a sequence of uint8 arrays `(h, w, 3)` or `(h, w)`, or of Pillow's images, of any sizes;
         * any other iterable of these or of batches `(n, h, w, 3)`, or a function that returns one, as
           a generator function does: read to its end here and kept in a temporary file;
-        * a source, which comes back as it is.
+        * a source, which is returned as it is.
       image_key: Which image of a sample is meant, where an archive or a folder has several: what follows the
         first dot of its name, such as `left.png`. `*` is for all of them.
 

@@ -1,7 +1,6 @@
 """Comparing checkpoints: paired, kept in a folder, resumed, watched."""
 
 import csv
-import dataclasses
 import functools
 import json
 import os
@@ -21,19 +20,11 @@ from jaxfid.checkpoints.sampling import draw_from
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
-from jaxfid.extractors.interface import Extractor
-from jaxfid.preprocessing.protocol import get_protocol
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.stats.files import save_stats
+from tests.tiny import TINY
 
 SIDE = 12
-TINY = Extractor(
-    "tiny",
-    dataclasses.replace(get_protocol("clean"), name="tiny_8", size_px=8),
-    3,
-    {},
-    lambda params, images: images.mean((1, 2)),
-)
 SETTINGS = {"weights": "untrained", "dims": 64, "batch_size": 16}
 # More than the 64 features, so that no covariance is singular.
 NUM_IMAGES = 80

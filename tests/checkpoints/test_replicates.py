@@ -9,7 +9,7 @@ from jaxfid.checkpoints.noise_seeds import check_noise_seeds
 from jaxfid.errors import InputError
 from jaxfid.report.models import find_models
 from jaxfid.report.run_folder import RunFolder
-from tests.checkpoints.test_compare import TINY
+from tests.tiny import TINY
 
 SIDE = 12
 REFERENCE = np.random.default_rng(0).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8)
