@@ -25,11 +25,13 @@ from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.metrics.registry import MetricSpec, metric_options, metric_specs, split_names
 from jaxfid.result import MetricValue, Result, SetResult
 from jaxfid.scoring.agreement import require_agreement
-from jaxfid.scoring.evaluation import Evaluation, compute
+from jaxfid.scoring.description import make_result
+from jaxfid.scoring.evaluation import Evaluation
 from jaxfid.scoring.per_class import score_per_class
 from jaxfid.scoring.progress import holding_progress
 from jaxfid.scoring.remarks import Origin, check_pair
 from jaxfid.scoring.replicates import Grouping, Repeated, group_sets, with_models
+from jaxfid.scoring.values import compute
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats
@@ -216,7 +218,7 @@ def _score_sets(
         extracted = evaluation.extract_generated(image_set)
         results.append(evaluation.score(prepared, extracted, known))
         on_result(results[-1])
-    return evaluation.result(prepared.image_set, results)
+    return make_result(evaluation.plan, prepared.image_set, results)
 
 
 def compute_metrics_from_features(

@@ -252,7 +252,7 @@ def _check_metrics(evaluation: Evaluation) -> None:
     """Checks that sums and some rows are enough for what was asked for."""
     if len(evaluation.extractors) > 1:
         raise InputError("extractor: an evaluator takes one network, found several")
-    for name, specs in evaluation.specs.items():
+    for name, specs in evaluation.plan.specs.items():
         found = [spec.result_name(name) for spec in specs]
         if [spec.name for spec in specs] != ["fd"]:
             raise InputError(

@@ -9,7 +9,13 @@ from typing import Any, Literal, TypedDict, Unpack
 from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION, Extractor
 from jaxfid.extractors.precision import get_precision
-from jaxfid.metrics.registry import check_whole_number, metric_options, split_names
+from jaxfid.metrics.joint import JointSpec
+from jaxfid.metrics.registry import (
+    check_whole_number,
+    joint_specs,
+    metric_options,
+    split_names,
+)
 from jaxfid.preprocessing.crop import parse_crop
 from jaxfid.preprocessing.protocol import Protocol, get_protocol
 
@@ -223,14 +229,36 @@ def _check(given: Mapping[str, Any]) -> None:
 def _resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of the parts that are not what the user wrote."""
     metrics, protocol = given.get("metrics"), given.get("protocol")
-    resume = given.get("resume")
+    resume, names = given.get("resume"), split_names(metrics)
+    extractors = given.get("extractor")
+    for joint in [joint_specs()[name] for name in names or () if name in joint_specs()]:
+        protocol = _joint_protocol(joint, names or (), protocol, given.get("dims"))
+        extractors = extractors or joint.extractors
     return {
-        "extractors": _split_extractors(given.get("extractor")),
+        "extractors": _split_extractors(extractors),
         "protocol": None if protocol is None else get_protocol(protocol),
-        "names": split_names(metrics),
+        "names": names,
         "options": _choose_options(given, adm=_asks_for_adm(metrics)),
         "resume": None if resume is None else os.fspath(resume),
     }
+
+
+def _joint_protocol(
+    joint: JointSpec, names: Sequence[str], protocol: str | Protocol | None, dims: int | None
+) -> str | Protocol:
+    """Returns the input rule of a metric over several extractors, which is its own."""
+    others = [name for name in names if name not in joint_specs()]
+    if protocol is None and others:
+        raise InputError(
+            f"protocol: {joint.name} is under the input rule {joint.protocol}, and so would be "
+            f"{', '.join(others)}: say protocol {joint.protocol}, or ask for {joint.name} alone"
+        )
+    if protocol is not None and get_protocol(protocol).name != joint.protocol:
+        found = get_protocol(protocol).name
+        raise InputError(f"protocol: {joint.name} is under {joint.protocol}, found {found}")
+    if dims not in (None, 2048):
+        raise InputError(f"dims: {joint.name} is of each network's own features, found {dims}")
+    return protocol or joint.protocol
 
 
 def _split_extractors(

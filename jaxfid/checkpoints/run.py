@@ -20,6 +20,7 @@ from jaxfid.report.pictures import Album, keep_extremes
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import format_csv, format_json
 from jaxfid.scoring.agreement import identify_image_set
+from jaxfid.scoring.description import make_result
 from jaxfid.scoring.evaluation import Evaluation, Prepared
 from jaxfid.settings import Settings
 
@@ -170,7 +171,7 @@ class Series:
         if self._reference is None:
             self._reference = self._evaluation.extract_reference(self._opened)
         if not self._folder.provenance:
-            about = self._evaluation.result(self._reference.image_set, [])
+            about = make_result(self._evaluation.plan, self._reference.image_set, [])
             album = self._reference_album
             self._folder.describe(about, [] if album is None else album.keep_spread())
         return self._reference
@@ -184,7 +185,7 @@ class Series:
     ) -> Mapping[str, Sequence[Picture]]:
         """Pictures by realism, where a metric was asked for that has found it already."""
         name = INCEPTION if INCEPTION in pairs else next(iter(pairs))
-        asked = {spec.name for spec in self._evaluation.specs[name]}
+        asked = {spec.name for spec in self._evaluation.plan.specs[name]}
         if self._reference_album is None or not asked & _WITH_REALISM:
             return {}
         realism = pairs[name].once(compute_manifold).realism

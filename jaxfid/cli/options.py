@@ -93,9 +93,9 @@ def _add_progress(parser: argparse.ArgumentParser) -> None:
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     """Adds which metrics are computed, and the options that they offer."""
-    from jaxfid.metrics.registry import metric_names, metric_options
+    from jaxfid.metrics.registry import joint_specs, metric_names, metric_options
 
-    names = ",".join(metric_names())
+    names = ",".join([*metric_names(), *joint_specs()])
     parser.add_argument("--metrics", metavar="NAMES", help=f"{names}; all; adm (default fid)")
     for option in metric_options().values():
         parser.add_argument(

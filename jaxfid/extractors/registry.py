@@ -15,6 +15,8 @@ from jaxfid.extractors.torchvision import make_torchvision_network
 from jaxfid.extractors.weights import load_weights
 from jaxfid.preprocessing.protocol import (
     DEFAULT_PROTOCOL,
+    FDR,
+    FDR_INCEPTION,
     INPUT_SIZE_PX,
     PROTOCOLS,
     Protocol,
@@ -59,9 +61,12 @@ class ExtractorSpec:
 
 
 def _load_inception(options: LoadOptions) -> Extractor:
+    protocol = options.protocol or DEFAULT_PROTOCOL
+    if protocol.name == FDR.name:
+        protocol = dataclasses.replace(FDR_INCEPTION, crops=protocol.crops)
     return make_inception_extractor(
         load_weights(options.weights),
-        options.protocol or DEFAULT_PROTOCOL,
+        protocol,
         features=options.features or ("2048",),
         precision=options.precision,
     )
@@ -86,7 +91,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
             INCEPTION,
             _load_inception,
             {"2048": 2048, **FEATURE_WIDTHS},
-            protocols=tuple(n for n, p in PROTOCOLS.items() if p.size_px == INPUT_SIZE_PX),
+            protocols=(*(n for n, p in PROTOCOLS.items() if p.size_px == INPUT_SIZE_PX), FDR.name),
         ),
         ExtractorSpec(
             "torchvision",

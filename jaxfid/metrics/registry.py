@@ -1,5 +1,7 @@
 """Every metric by name. A metric is one file of this package with its `MetricSpec` in `SPECS`.
 
+One over several extractors is a `JointSpec` in `JOINT_SPECS`.
+
 Command line, `all`, JSON, tables, headings and directions of the report, and what `--resume` and `compare`
 hold equal follow from the spec: nothing else has to be touched.
 """
@@ -16,6 +18,7 @@ import jaxfid.metrics
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import Needs
 from jaxfid.extractors.interface import INCEPTION
+from jaxfid.metrics.joint import JointSpec
 from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.result import MetricValue
 
@@ -143,18 +146,24 @@ class MetricSpec:
         )
 
 
-def _walk_specs() -> Iterator[MetricSpec]:
-    """Yields the specs of every module of this package that has any."""
+def _walk(listed: str) -> Iterator[Any]:
+    """Yields what every module of this package lists under that name."""
     # Found and not listed, so that a new metric is one new file.
     for module in pkgutil.walk_packages(jaxfid.metrics.__path__, "jaxfid.metrics."):
         if module.name != __name__:  # this module is being imported
-            yield from getattr(importlib.import_module(module.name), "SPECS", ())
+            yield from getattr(importlib.import_module(module.name), listed, ())
+
+
+@functools.cache
+def joint_specs() -> Mapping[str, JointSpec]:
+    """Returns every metric over several extractors by name."""
+    return {spec.name: spec for spec in _walk("JOINT_SPECS")}
 
 
 @functools.cache
 def metric_specs() -> Mapping[str, MetricSpec]:
-    """Returns every metric by name, in the order in which `all` gives them."""
-    specs = {spec.name: spec for spec in _walk_specs()}
+    """Returns every metric of one extractor by name, in the order in which `all` gives them."""
+    specs = {spec.name: spec for spec in _walk("SPECS")}
     order = {name: place for place, name in enumerate(_FIRST)}
     names = sorted(specs, key=lambda name: (order.get(name, len(order)), name))
     return {name: specs[name] for name in names}
@@ -189,9 +198,9 @@ def split_names(metrics: str | Sequence[str] | None) -> tuple[str, ...] | None:
     names = metrics.split(",") if isinstance(metrics, str) else list(metrics)
     specs = metric_specs().values()
     known = {name for spec in specs for name in (spec.name, spec.inception_name)} - {None}
-    unknown = [name for name in names if name not in known | {"all", "adm"}]
+    unknown = [name for name in names if name not in {*known, *joint_specs(), "all", "adm"}]
     if unknown or not names:
-        expected = ", ".join(["all", "adm", *metric_names()])
+        expected = ", ".join(["all", "adm", *metric_names(), *joint_specs()])
         raise InputError(f"metrics: expected names out of {expected}, found {names}")
     # `all` stays as it is: what it stands for depends on the extractor, which is not known here.
     written_out = (ADM_METRICS if name == "adm" else (name,) for name in names)
@@ -204,7 +213,7 @@ def choose_specs(
     """Returns the metrics of each extractor, in the order asked for.
 
     A name counts for every extractor that it is defined on. `fid` and `kid` are Inception's alone; `fd` and
-    `kd` are of any extractor.
+    `kd` are of any extractor. Metrics over several extractors are `choose_joint_specs`'.
 
     Args:
       names: From `split_names`; None for the Frechet distance of each.
@@ -215,12 +224,36 @@ def choose_specs(
     """
     chosen: dict[str, list[MetricSpec]] = {extractor: [] for extractor in extractors}
     for name in names or ("fd",):
+        if name in joint_specs():
+            continue
         found = [(e, spec) for e in extractors for spec in _specs_named(name, e)]
         if not found:
             raise _not_defined(name, extractors)
         for extractor, spec in found:
             if spec not in chosen[extractor]:  # `fid,fd` names one metric twice
                 chosen[extractor].append(spec)
+    return chosen
+
+
+def choose_joint_specs(
+    names: Sequence[str] | None, extractors: Sequence[str]
+) -> dict[str, JointSpec]:
+    """Returns the metrics over several extractors that are asked for, by name.
+
+    Args:
+      names: From `split_names`.
+      extractors: Names of the networks of the run.
+
+    Raises:
+      InputError: The run lacks a network that one of them needs.
+    """
+    chosen = {name: joint_specs()[name] for name in names or () if name in joint_specs()}
+    for spec in chosen.values():
+        if missing := [name for name in spec.extractors if name not in extractors]:
+            raise InputError(
+                f"extractor: {spec.name} needs {', '.join(spec.extractors)}, and {', '.join(missing)} "
+                "is missing; leave the option out"
+            )
     return chosen
 
 
@@ -252,6 +285,8 @@ def find_spec(result_name: str) -> MetricSpec | None:
 
 def heading(result_name: str) -> str:
     """Returns how tables head a metric of a result."""
+    if joint := joint_specs().get(result_name):
+        return joint.heading or joint.name
     spec = find_spec(result_name)
     if spec is None or result_name not in (spec.name, spec.inception_name):
         return result_name  # of another extractor: its name must not be lost in a heading
@@ -260,5 +295,5 @@ def heading(result_name: str) -> str:
 
 def greater_is_better(result_name: str) -> bool:
     """Returns the direction of a metric of a result."""
-    spec = find_spec(result_name)
+    spec = joint_specs().get(result_name) or find_spec(result_name)
     return spec is not None and spec.greater_is_better

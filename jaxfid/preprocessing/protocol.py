@@ -207,6 +207,11 @@ FDR = Protocol(
 )
 """FDr^6 on a network that asks for nothing else; `fdr_protocol` makes those of the others."""
 
+FDR_INCEPTION = dataclasses.replace(
+    FDR, resampling="tf1_bilinear", shift=HALF[0], divisor=HALF[1], size_px=INPUT_SIZE_PX
+)
+"""FDr^6 on Inception: TensorFlow's resize as for an FID, but scaled as images of 0..1 are to -1..1."""
+
 PROTOCOLS = {
     p.name: p
     for p in (

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxfid.context import own_context
-from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.devices import require_cpu
 from jaxfid.extraction.extract import (
@@ -19,22 +17,13 @@ from jaxfid.extraction.extract import (
     require_images,
 )
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, Needs
-from jaxfid.extractors.registry import ChosenExtractor, LoadOptions
 from jaxfid.metrics.pair import PreparedReference, SetPair
-from jaxfid.metrics.registry import MetricSpec, choose_specs
-from jaxfid.provenance import describe_environment
-from jaxfid.result import MetricValue, Result, SetResult
+from jaxfid.result import SetResult
 from jaxfid.scoring.agreement import require_agreement
-from jaxfid.scoring.remarks import (
-    Origin,
-    check_pair,
-    warn_of_sizes,
-    warn_of_source,
-    warn_of_weights,
-)
-from jaxfid.settings import Settings, Weights
-
-NEIGHBOUR_METRICS = frozenset({"precision", "recall", "density", "coverage"})
+from jaxfid.scoring.plan import make_plan
+from jaxfid.scoring.remarks import Origin, check_pair, collect_warnings
+from jaxfid.scoring.values import compute_values
+from jaxfid.settings import Settings
 
 
 class Prepared:
@@ -55,8 +44,9 @@ class Evaluation:
     """What is to be computed, of which features, and how.
 
     Attributes:
+      settings: The choices.
+      plan: What they resolve to: networks, metrics, and what these need.
       extractors: The networks by name. Weights are loaded when images are seen.
-      specs: The metrics of each network.
       needs: What the metrics of each network need of the reference, and of a generated set.
     """
 
@@ -76,33 +66,9 @@ class Evaluation:
         self.settings = settings
         require_cpu()  # noticed now, not after the last image
         self._largest = max([largest, *(len(s.source) for s in image_sets if s.source is not None)])
-        chosen = [self._choose(extractor) for extractor in settings.features.extractors]
-        self.extractors = {extractor.name: extractor for extractor in chosen}
-        # Of several networks it speaks of Inception. 2048 is the default, which nobody has to take back.
-        if settings.features.dims not in (2048, *(e.widths[e.chosen] for e in chosen)):
-            found = ", ".join(self.extractors)
-            raise InputError(f"dims: the extractor {found} brings its own; leave it out")
-        if len(self.extractors) < len(chosen):
-            raise InputError("extractor: expected each network once, found one twice")
-        _check_weights(settings.features.weights, list(self.extractors))
-        self.specs = choose_specs(settings.metrics.names, list(self.extractors))
-        self.needs = {name: self._needs_of(name) for name in self.extractors}
+        self.plan = make_plan(settings)
+        self.extractors, self.needs = self.plan.extractors, self.plan.needs
         self._times_seen: collections.Counter[str] = collections.Counter()
-
-    def _choose(self, extractor: Any) -> ChosenExtractor:  # noqa: ANN401
-        f = self.settings.features
-        name = extractor if isinstance(extractor, str) else extractor.name
-        options = LoadOptions(f.weights_of(name), f.precision, f.protocol, f.crop)
-        return ChosenExtractor(extractor, options, dims=f.dims)
-
-    def _needs_of(self, name: str) -> tuple[Needs, Needs]:
-        """Returns what an extractor's metrics need of the reference, and of a generated set."""
-        network = self.extractors[name]
-        reference, generated = Needs(), Needs()
-        for spec in self.specs[name]:
-            ours, theirs = spec.needs(network.chosen, network.default)
-            reference, generated = reference | ours, generated | theirs
-        return reference, generated
 
     def check(
         self, reference: ImageSet, generated: ImageSet | None = None, *, name: str = "the samples"
@@ -262,7 +228,7 @@ class Evaluation:
             name: SetPair(
                 reference.by_extractor[name],
                 features,
-                asked=[spec.name for spec in self.specs[name]],
+                asked=[spec.name for spec in self.plan.computed[name]],
                 options=self.settings.metrics.options,
                 verify=self.settings.metrics.verify,
                 labels=None if labels is None else np.asarray(labels),
@@ -287,83 +253,25 @@ class Evaluation:
           pairs: From `pairs`, where the caller has them; what they have computed is not computed again.
         """
         pairs = pairs or self.pairs(reference, generated)
-        # One pair for all metrics of an extractor: what one has computed, the others find there.
-        metrics = {
-            spec.result_name(name): compute(spec, pair)
-            for name, pair in pairs.items()
-            for spec in self.specs[name]
-        }
+        metrics = compute_values(self.plan, pairs)
         return SetResult(
             generated=generated.name,
             num_images=generated.count,
             metrics=metrics,
             skipped=generated.skipped,
-            warnings=[*self._warnings(reference.image_set, generated, notes)],
+            warnings=collect_warnings(self.plan, reference.image_set, generated, notes),
         )
-
-    def _warnings(
-        self, reference: ExtractedSet, generated: ExtractedSet, notes: Sequence[str]
-    ) -> list[str]:
-        both = (reference, generated)
-        provenances = [f.provenance for side in both for f in side.by_extractor.values()]
-        sizes: list[str] = []
-        for name, network in self.extractors.items():
-            asked = {spec.name for spec in self.specs[name]}
-            sizes += warn_of_sizes(
-                *((side.name, side.count) for side in both),
-                width=network.widths[network.chosen],
-                frechet=any(spec.moments for spec in self.specs[name]),
-                neighbours=bool(asked & NEIGHBOUR_METRICS),
-            )
-        remarks = [r for side in both for r in warn_of_source(side.name, side.source)]
-        remarks += [f"{side.name}: {remark}" for side in both for remark in side.remarks]
-        # The gravest first, each once: with several extractors the same sizes are warned of again.
-        return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
-
-    def result(self, reference: ExtractedSet, results: Sequence[SetResult]) -> Result:
-        """Returns the sets' scores with all that they depend on."""
-        extractors = {n: self._describe(reference, n) for n in self.extractors}
-        first = next(iter(extractors.values()))
-        protocol = {"name": first.get("protocol")}
-        protocol |= {name: first.get(name) for name in ("dims", "precision")}
-        # A user's own network brings a rule whose name nobody else knows.
-        if first.get("extractor", "inception") != "inception":
-            protocol |= {name: first[name] for name in ("extractor", "input") if name in first}
-        return Result(
-            reference={
-                "name": reference.name,
-                "num_images": reference.count,
-                "skipped": list(reference.skipped),
-                "provenance": reference.provenance,
-            },
-            protocol=protocol,
-            weights={n: first.get(f"weights_{n}") for n in ("name", "sha256", "official")},
-            environment=describe_environment(num_processes=process_group().count),
-            results=results,
-            extractors=extractors,
-        )
-
-    def _describe(self, reference: ExtractedSet, name: str) -> Mapping[str, Any]:
-        """Returns the provenance of an extractor's features, as far as it is known."""
-        known = reference.by_extractor.get(name, ExtractedFeatures()).provenance
-        if known is not None:
-            return known
-        network = self.extractors[name]
-        # Statistics on both sides need no network, and none is loaded to describe it.
-        return network.load().provenance(network.chosen) if network.is_loaded else {}
 
     def warm_up(self, reference: Prepared) -> None:
         """Does now what the first comparison with a reference would do."""
         for name, prepared in reference.by_extractor.items():
-            for spec in self.specs[name]:
+            for spec in self.plan.computed[name]:
                 spec.prepare(prepared)
 
     def describe(self) -> dict[str, Any]:
         """Returns what all scores depend on besides the sets: for the identity of a run."""
         f, m = self.settings.features, self.settings.metrics
-        names = {n: [spec.result_name(n) for spec in specs] for n, specs in self.specs.items()}
-        all_names = sorted(name for group in names.values() for name in group)
-        entries = {"metrics": all_names, "on_error": f.on_error, **m.options}
+        entries = {"metrics": sorted(self.plan.names()), "on_error": f.on_error, **m.options}
         provenances = {
             name: self._load(name).provenance(network.chosen)
             for name, network in self.extractors.items()
@@ -372,26 +280,3 @@ class Evaluation:
             (provenance,) = provenances.values()
             return entries | provenance
         return entries | {f"features of {name}": p for name, p in provenances.items()}
-
-
-def _check_weights(weights: Weights | Mapping[str, Weights], extractors: Sequence[str]) -> None:
-    """Checks that weights by name are of networks of this run: others would be left unused without a word."""
-    unknown = sorted(set(weights) - set(extractors)) if isinstance(weights, Mapping) else []
-    if unknown:
-        raise InputError(
-            f"weights: expected NAME=PATH for names out of {', '.join(extractors)}, found "
-            f"{', '.join(unknown)}; a file whose own name has a = is written ./NAME"
-        )
-
-
-def compute(spec: MetricSpec, pair: SetPair) -> MetricValue:
-    """Returns a metric of a pair; one that these sets do not allow is a value of None with the reason."""
-    try:
-        # The caller may be a training under a mesh and types of its own.
-        with own_context():
-            found = spec.compute(pair)
-    except InputError as error:  # too few images for one metric must not cost the others
-        return MetricValue(None, reason=str(error))
-    if found.stderr is None and found.reason is None:
-        return dataclasses.replace(found, reason=spec.why_no_stderr)
-    return found

@@ -9,6 +9,7 @@ import numpy as np
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import ExtractedFeatures, ExtractedSet, ImageSet, KeptFeatures
 from jaxfid.result import Result, SetResult
+from jaxfid.scoring.description import make_result
 from jaxfid.scoring.evaluation import Evaluation
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats
@@ -59,7 +60,7 @@ def score_per_class(reference: ImageSet, sets: Sequence[ImageSet], settings: Set
         remarks = [*known, *_warn_of_classes(classes, evaluation)]
         scores = evaluation.score(prepared, total.finish(), remarks)
         results.append(_with_classes(scores, classes))
-    return evaluation.result(prepared.image_set, results)
+    return make_result(evaluation.plan, prepared.image_set, results)
 
 
 def find_classes(image_set: ImageSet) -> Positions:
@@ -158,7 +159,7 @@ def _warn_of_classes(classes: Mapping[str, SetResult], evaluation: Evaluation) -
 def _check_metrics(evaluation: Evaluation) -> None:
     wrong = [
         spec.result_name(name)
-        for name, specs in evaluation.specs.items()
+        for name, specs in evaluation.plan.specs.items()
         for spec in specs
         if spec.features or spec.generated_features
     ]

@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxfid.errors import InputError
+from jaxfid.extraction.image_set import ExtractedSet
 from jaxfid.extractors.interface import INCEPTION
 from jaxfid.images.interface import ImageSource
 from jaxfid.images.listing import describe_others
 from jaxfid.provenance import diff_features
+from jaxfid.scoring.plan import Plan
 
 FEW_IMAGES = 10_000
 """Below this the bias of a Frechet distance is no longer small beside what is compared."""
+
+
+NEIGHBOUR_METRICS = frozenset({"precision", "recall", "density", "coverage"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,35 @@ def check_pair(reference: Origin, generated: Origin, *, allow_mismatch: bool = F
     if mismatches and not allow_mismatch:
         raise InputError(f"{both}: {'; '.join(mismatches)}. Make both under the same settings")
     return [f"{both}, yet was: {'; '.join(mismatches)}"] if mismatches else []
+
+
+def collect_warnings(
+    plan: Plan, reference: ExtractedSet, generated: ExtractedSet, notes: Sequence[str]
+) -> list[str]:
+    """Returns what a reader of a set's values has to know, the gravest first, each once.
+
+    Args:
+      plan: The networks and their metrics.
+      reference: With its features.
+      generated: Likewise.
+      notes: From `check_pair`.
+    """
+    both = (reference, generated)
+    provenances = [f.provenance for side in both for f in side.by_extractor.values()]
+    sizes: list[str] = []
+    for name, network in plan.extractors.items():
+        computed = plan.computed[name]
+        sizes += warn_of_sizes(
+            *((side.name, side.count) for side in both),
+            width=network.widths[network.chosen],
+            frechet=any(spec.moments for spec in computed),
+            neighbours=any(spec.name in NEIGHBOUR_METRICS for spec in computed),
+        )
+    remarks = [spec.remark for spec in plan.joint.values() if spec.remark]
+    remarks += [r for side in both for r in warn_of_source(side.name, side.source)]
+    remarks += [f"{side.name}: {remark}" for side in both for remark in side.remarks]
+    # With several extractors the same sizes are warned of again.
+    return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
 
 
 def warn_of_sizes(

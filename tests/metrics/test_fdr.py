@@ -20,7 +20,7 @@ def test_is_the_mean_of_six_ratios():
         {"inception": 1.5, "convnextv2": 2, "dinov2": 1, "mae": 2, "siglip2": 0.5, "clip": 5}
     )
     assert found.value == pytest.approx(2)
-    assert found.stderr is None
+    assert found.influence is None
 
 
 def test_real_images_score_one():
@@ -38,15 +38,14 @@ def test_the_one_digit_of_mae_is_told():
     assert found.value + found.rounding == pytest.approx(low)
 
 
-def test_standard_error_counts_that_the_images_are_the_same():
-    rng = np.random.default_rng(0)
-    common = rng.normal(size=400)
+def test_influence_is_the_mean_of_the_spaces_influences():
+    common = np.random.default_rng(0).normal(size=40)
     together = {name: real * common for name, real in IMAGENET_VALIDATION.items()}
-    assert fdr6(DISTANCES, influences=together).stderr == pytest.approx(common.std(ddof=1) / 20)
-    apart = {name: real * rng.normal(size=400) for name, real in IMAGENET_VALIDATION.items()}
-    # Independent spaces: the root of 6 smaller; 400 images give a spread to 4 %.
-    stderr = fdr6(DISTANCES, influences=apart, num_images=1600).stderr
-    assert stderr == pytest.approx(1 / np.sqrt(6 * 1600), rel=0.15)
+    np.testing.assert_allclose(fdr6(DISTANCES, influences=together).influence, common, rtol=1e-12)
+    one = {name: np.zeros(40) for name in IMAGENET_VALIDATION} | {"clip": common}
+    np.testing.assert_allclose(
+        fdr6(DISTANCES, influences=one).influence, common / 5.60 / 6, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
