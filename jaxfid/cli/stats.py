@@ -1,8 +1,11 @@
 """The command `stats`."""
 
 import argparse
+import functools
 
 from jaxfid.cli.saving import add_saving, extract_and_save, start
+
+_FORMATS = ("jaxfid", "pytorch-fid", "edm2", "dgm-eval")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="fid[,sfid]",
         help="what they are to serve (default fid)",
     )
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        default=_FORMATS[0],
+        help="whose file to write (default jaxfid, which is read by pytorch-fid too); dgm-eval's has the "
+        "features of every image",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,9 +34,29 @@ def run(options: argparse.Namespace) -> None:
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     start(options)
-    from jaxfid.evaluate import extract_stats
+    from jaxfid.evaluate import extract_features_of, extract_stats
     from jaxfid.stats.files import save_stats
+    from jaxfid.stats.formats import check_format
 
-    extract_and_save(
-        options, extract_stats, save_stats, lambda stats: f"statistics of {stats.count} images"
-    )
+    check_format(options.format, options.output, _foresee(options))
+    save = functools.partial(save_stats, format=options.format)
+    if options.format == "dgm-eval":
+        extract_and_save(
+            options, extract_features_of, save, lambda f: f"features of {len(f.rows)} images"
+        )
+    else:
+        extract_and_save(options, extract_stats, save, lambda s: f"statistics of {s.count} images")
+
+
+def _foresee(options: argparse.Namespace) -> dict[str, object]:
+    """What the provenance will say: known before the images are seen, which may take an hour."""
+    from jaxfid.extractors.registry import EXTRACTORS
+
+    name = options.extractor or "inception"
+    spec = EXTRACTORS.get(name)
+    rules, widths = (spec.protocols, spec.features) if spec else ((), {})
+    return {
+        "extractor": name,
+        "protocol": options.protocol or next(iter(rules), None),
+        "dims": options.dims or next(iter(widths.values()), None),
+    }

@@ -1,13 +1,11 @@
-"""Statistics files: ours, which pytorch-fid reads, and those of other tools."""
+"""Statistics files, of jaxfid and of other tools."""
 
 import os
 
-import numpy as np
-
 from jaxfid.errors import InputError
 from jaxfid.stats.containers import list_names, read_arrays
-from jaxfid.stats.gaussian import check_gaussian
-from jaxfid.stats.json_array import make_json_array
+from jaxfid.stats.features import Features
+from jaxfid.stats.formats import make_writer
 from jaxfid.stats.layouts import LAYOUTS as LAYOUTS
 from jaxfid.stats.layouts import Stats as Stats
 from jaxfid.stats.layouts import is_known, make_stats, wanted_names
@@ -15,35 +13,26 @@ from jaxfid.storage.files import reading, write_file
 from jaxfid.storage.paths import as_path
 
 
-def save_stats(path: str | os.PathLike[str], stats: Stats) -> None:
-    """Writes an `.npz` with `mu`, `sigma`, `count` and `provenance`, which pytorch-fid reads as well.
+def save_stats(
+    path: str | os.PathLike[str], stats: Stats | Features, *, format: str = "jaxfid"
+) -> None:
+    """Writes statistics for jaxfid or for another tool.
 
-    The same statistics give the same bytes. The file appears under its name when it is whole.
+    `jaxfid` is an `.npz` with `mu`, `sigma`, `count` and `provenance`, which pytorch-fid reads as well. The
+    others hold no provenance, so that nothing checks them. The same statistics give the same bytes. The
+    file appears under its name when it is whole.
 
     Args:
       path: Its name; used as it is.
-      stats: What to write; `spatial` becomes `mu_s`, `sigma_s`, as in ADM's files.
+      stats: What to write; `spatial` becomes `mu_s`, `sigma_s`, as in ADM's files. For `dgm-eval`, which
+        reads features of single images, what `compute_features` gives.
+      format: `jaxfid`, `pytorch-fid` (also EDM, clean-fid), `edm2` or `dgm-eval`.
 
     Raises:
-      InputError: They are not a mean and a covariance, the provenance is not JSON, or nothing can be
-        written there.
+      InputError: They are not a mean and a covariance, the provenance is not JSON, the format has no place
+        for them, or nothing can be written there.
     """
-    arrays = _make_arrays(stats)
-    write_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
-
-
-def _make_arrays(stats: Stats) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file of ours, in the order in which they are written."""
-    arrays = {}
-    for part, mean, cov in ((stats, "mu", "sigma"), (stats.spatial, "mu_s", "sigma_s")):
-        if part is not None:
-            names = {"mean_name": mean, "cov_name": cov}
-            arrays[mean], arrays[cov] = check_gaussian(part.mean, part.cov, **names)
-    if stats.count is not None:
-        arrays["count"] = np.array(stats.count)
-    if stats.provenance is not None:
-        arrays["provenance"] = make_json_array(stats.provenance, "stats.provenance")
-    return arrays
+    write_file(path, make_writer(stats, format, path))
 
 
 def is_stats_file(path: str | os.PathLike[str]) -> bool:
