@@ -1,5 +1,8 @@
 """What can go wrong on purpose; the command line turns each into its exit code."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class JaxfidError(Exception):
     """Base of every error that jaxfid raises deliberately. Exit code 1."""
@@ -17,3 +20,14 @@ class WeightsUnavailableError(JaxfidError):
     """The network's weights are neither here nor to be fetched. Exit code 3."""
 
     exit_code = 3
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean X?` for the end of a message; empty where nothing is alike.
+
+    Args:
+      found: What the user wrote.
+      known: What there is.
+    """
+    closest = difflib.get_close_matches(found, list(known), n=1)
+    return f"; did you mean {closest[0]}?" if closest else ""

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from jaxfid.errors import InputError
 from jaxfid.extractors.interface import INCEPTION, Extractor
-from jaxfid.extractors.precision import get_precision
+from jaxfid.extractors.precision import PrecisionName, get_precision
 from jaxfid.metrics.joint import JointSpec
 from jaxfid.metrics.registry import (
     check_whole_number,
@@ -17,7 +17,7 @@ from jaxfid.metrics.registry import (
     split_names,
 )
 from jaxfid.preprocessing.crop import parse_crop
-from jaxfid.preprocessing.protocol import Protocol, get_protocol
+from jaxfid.preprocessing.protocol import Protocol, ProtocolName, get_protocol
 
 DIMS = (64, 192, 768, 2048)
 """Widths of Inception's features that a Frechet distance may be of. 2048 (pool3) is the FID of papers."""
@@ -28,11 +28,11 @@ Weights = str | os.PathLike[str]
 class SettingsDict(TypedDict, total=False):
     """The fields of `Settings` as keyword arguments."""
 
-    protocol: str | Protocol | None
+    protocol: ProtocolName | Protocol | None
     dims: int
     extractor: str | Extractor | Sequence[str | Extractor] | None
     weights: Weights | Mapping[str, Weights]
-    precision: str
+    precision: PrecisionName
     crop: str | None
     image_key: str | None
     limit: int | None

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 import jaxfid
-from jaxfid.cli import COMMANDS, _make_parser
+from jaxfid.cli import COMMANDS, make_parser
 
 ROOT = pathlib.Path(jaxfid.__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,7 +44,7 @@ def parsers(parser):
 
 def known_options():
     return {
-        o for p in parsers(_make_parser([*COMMANDS])) for a in p._actions for o in a.option_strings
+        o for p in parsers(make_parser([*COMMANDS])) for a in p._actions for o in a.option_strings
     }
 
 
@@ -103,7 +103,7 @@ def test_the_commands_of_the_readme_parse():
     found = list(commands(ROOT / "README.md"))
     assert len(found) >= 4  # the pattern above finds what it is meant to
     for command in found:
-        _make_parser(command[:1]).parse_args(command)
+        make_parser(command[:1]).parse_args(command)
 
 
 def test_the_readme_is_short():

@@ -1,12 +1,14 @@
 """Choices are checked when they are made, and mean what they say."""
 
 import dataclasses
+from typing import get_args
 
 import pytest
 
 from jaxfid.errors import InputError
+from jaxfid.extractors.precision import PRECISIONS, PrecisionName
 from jaxfid.metrics.registry import ADM_METRICS, metric_options
-from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, get_protocol
+from jaxfid.preprocessing.protocol import CLEAN, PROTOCOLS, ProtocolName, get_protocol
 from jaxfid.settings import (
     FeatureSettings,
     MetricSettings,
@@ -24,6 +26,11 @@ def test_keyword_arguments_are_the_fields_of_the_parts_and_the_options_of_the_me
     assert set(SettingsDict.__annotations__) == fields | {"blocks"}
 
 
+def test_the_types_name_what_there_is():
+    assert get_args(ProtocolName) == (*PROTOCOLS,)
+    assert get_args(PrecisionName) == (*PRECISIONS,)
+
+
 def test_an_unknown_choice_is_a_type_error():
     with pytest.raises(TypeError, match="unexpected keyword arguments: protokoll"):
         Settings(protokoll="clean")
@@ -37,10 +44,11 @@ def test_blocks_are_ignored_with_a_warning():
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"protocol": "cleanfid"}, "protocol: expected one of legacy_tensorflow, .*'cleanfid'"),
+        ({"protocol": "cleen"}, "one of legacy_tensorflow, .*'cleen'; did you mean clean"),
         ({"dims": 512}, "dims: expected one of 64, 192, 768, 2048, found 512"),
         ({"precision": "fp16"}, "precision: expected one of float32"),
-        ({"metrics": "fid,lpips"}, r"metrics: expected names out of .*found \['fid', 'lpips'\]"),
+        ({"metrics": "fid,lpips"}, r"metrics: expected names out of .*found 'lpips'$"),
+        ({"metrics": "fid,recal"}, "found 'recal'; did you mean recall"),
         ({"metrics": ()}, "metrics: expected names"),
         ({"splits": "openai"}, "splits: expected torch_fidelity or adm"),
         ({"on_error": "ignore"}, "on_error: expected fail or skip"),

@@ -6,12 +6,13 @@ was asked for is imported, so that `--help` answers at once and the devices can 
 
 import argparse
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
 from jaxfid.cli.output import say
+from jaxfid.cli.parser import Parser, join_negative_ranges
 from jaxfid.cli.processes import report_end, run_joined
+from jaxfid.cli.version import VersionAction
 from jaxfid.distributed.termination import Terminated
 from jaxfid.errors import JaxfidError
 
@@ -25,6 +26,7 @@ COMMANDS = {
     "explain": "say why two numbers differ",
     "weights": "see, fetch or import the weights",
     "demo": "score disturbed pictures, and draw the figure",
+    "completion": "print what a shell needs to complete commands, options and files",
 }
 """Each command, and what it is for."""
 
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # The command is always the first word, so that it is known before anything is parsed.
-    options = _make_parser(arguments[:1]).parse_args(arguments)
+    options = make_parser(arguments[:1]).parse_args(join_negative_ranges(arguments))
     try:
         run_joined(options.run, options)
         return 0
@@ -47,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _make_parser(asked_for: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(asked_for: Sequence[str]) -> argparse.ArgumentParser:
     """Returns the parser; only the command that is asked for has its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jaxfid",
         description="Frechet Inception Distance and its family of metrics, in JAX.",
     )
-    version = f"jaxfid {importlib.metadata.version('jaxfid')}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument(
+        "--version", action=VersionAction, nargs=0, help="versions, devices and weights, and exit"
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")

@@ -197,8 +197,19 @@ def draw_figure(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `demo`."""
-    parser.add_argument("--out", default="jaxfid-demo.png", type=Path, metavar="PNG")
-    parser.add_argument("--weights", default="auto")
+    parser.add_argument(
+        "--out",
+        default="jaxfid-demo.png",
+        type=Path,
+        metavar="PNG",
+        help="where the figure goes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        default="auto",
+        metavar="auto|untrained|PATH",
+        help="the network's weights (default %(default)s, untrained where they cannot be had)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

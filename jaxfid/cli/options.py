@@ -43,7 +43,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         help="the network's weights (default auto); NAME=PATH[,...] with several extractors",
     )
     add("--precision", choices=PRECISIONS, help="how products are taken (default float32)")
-    add("--batch-size", type=int, metavar="N", help="images per step over all devices")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="images per step over all devices (default: as many as suit the devices)",
+    )
     add(
         "--num-workers", type=int, metavar="N", help="decoding threads (default: one for each core)"
     )
@@ -51,7 +56,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add(
         "--sums",
         choices=("auto", "device", "host"),
-        help="where sums of features are kept (auto: the host where devices have no float64)",
+        help="where sums of features are kept (default auto: the host where devices have no float64)",
     )
 
 
@@ -59,10 +64,12 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     """Adds which images are seen."""
     add = parser.add_argument
     add(
-        "--crop", metavar="adm:SIZE|center|short:SIZE", help="cut every image before its input rule"
+        "--crop",
+        metavar="adm:SIZE|center|short:SIZE",
+        help="cut every image before its input rule (default: not at all)",
     )
     add("--image-key", metavar="ENDING", help="which image of a sample, such as left.png")
-    add("--limit", type=int, metavar="N", help="score a random subset of N images")
+    add("--limit", type=int, metavar="N", help="score a random subset of N images (default: all)")
     add("--seed", type=int, metavar="S", help="of that subset (default 0)")
     add("--on-error", choices=("fail", "skip"), help="unreadable files (default fail)")
 

@@ -1,6 +1,7 @@
 """How exactly a network multiplies, by name. Imports no JAX, because the command line lists the names."""
 
 import dataclasses
+from typing import Literal
 
 from jaxfid.errors import InputError
 
@@ -23,6 +24,9 @@ class Precision:
     dtype: str
     products: str
 
+
+PrecisionName = Literal["float32", "tensorfloat32", "bfloat16"]
+"""For type checkers; a test holds it equal to the names below."""
 
 PRECISIONS = {
     p.name: p

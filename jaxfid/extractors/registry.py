@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from jaxfid.errors import InputError
+from jaxfid.errors import InputError, did_you_mean
 from jaxfid.extractors.inception.extractor import make_inception_extractor
 from jaxfid.extractors.inception.model import FEATURE_WIDTHS
 from jaxfid.extractors.interface import INCEPTION, Extractor
@@ -200,7 +200,8 @@ def _check_known(spec: ExtractorSpec, options: LoadOptions) -> None:
 def _call_named(name: str) -> Extractor:
     if ":" not in name:
         known = ", ".join([*EXTRACTORS, "module:function"])
-        raise InputError(f"extractor: expected one of {known}, found {name!r}")
+        hint = did_you_mean(name, EXTRACTORS)
+        raise InputError(f"extractor: expected one of {known}, found {name!r}{hint}")
     made = load_function(name, argument="extractor")()
     if not isinstance(made, Extractor):
         kind = type(made).__name__

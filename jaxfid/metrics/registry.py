@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jaxfid.metrics
-from jaxfid.errors import InputError
+from jaxfid.errors import InputError, did_you_mean
 from jaxfid.extraction.image_set import Needs
 from jaxfid.extractors.interface import INCEPTION
 from jaxfid.metrics.joint import JointSpec
@@ -198,10 +198,14 @@ def split_names(metrics: str | Sequence[str] | None) -> tuple[str, ...] | None:
     names = metrics.split(",") if isinstance(metrics, str) else list(metrics)
     specs = metric_specs().values()
     known = {name for spec in specs for name in (spec.name, spec.inception_name)} - {None}
-    unknown = [name for name in names if name not in {*known, *joint_specs(), "all", "adm"}]
+    everything = {*known, *joint_specs(), "all", "adm"}
+    unknown = [name for name in names if name not in everything]
     if unknown or not names:
+        # Of other extractors' names too, so that `fd` is found for `df`.
+        hint = did_you_mean(unknown[0], map(str, everything)) if unknown else ""
         expected = ", ".join(["all", "adm", *metric_names(), *joint_specs()])
-        raise InputError(f"metrics: expected names out of {expected}, found {names}")
+        found = ", ".join(map(repr, unknown)) or "none"
+        raise InputError(f"metrics: expected names out of {expected}, found {found}{hint}")
     # `all` stays as it is: what it stands for depends on the extractor, which is not known here.
     written_out = (ADM_METRICS if name == "adm" else (name,) for name in names)
     return tuple(dict.fromkeys(name for group in written_out for name in group))

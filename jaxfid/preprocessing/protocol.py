@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from jaxfid.errors import InputError
+from jaxfid.errors import InputError, did_you_mean
 from jaxfid.preprocessing.crop import parse_crop
 
 INPUT_SIZE_PX = 299
@@ -212,6 +212,20 @@ FDR_INCEPTION = dataclasses.replace(
 )
 """FDr^6 on Inception: TensorFlow's resize as for an FID, but scaled as images of 0..1 are to -1..1."""
 
+ProtocolName = Literal[
+    "legacy_tensorflow",
+    "legacy_pytorch",
+    "clean",
+    "torchmetrics",
+    "dgm_eval",
+    "edm2",
+    "torch_fidelity_dinov2",
+    "cmmd",
+    "clip_fid",
+    "fdr",
+]
+"""For type checkers; a test holds it equal to the names below."""
+
 PROTOCOLS = {
     p.name: p
     for p in (
@@ -250,5 +264,8 @@ def get_protocol(protocol: str | Protocol) -> Protocol:
     if isinstance(protocol, Protocol):
         return protocol
     if protocol not in PROTOCOLS:
-        raise InputError(f"protocol: expected one of {', '.join(PROTOCOLS)}, found {protocol!r}")
+        hint = did_you_mean(protocol, PROTOCOLS)
+        raise InputError(
+            f"protocol: expected one of {', '.join(PROTOCOLS)}, found {protocol!r}{hint}"
+        )
     return PROTOCOLS[protocol]

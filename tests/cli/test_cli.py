@@ -1,6 +1,7 @@
 """The command line end to end: scores, files, exit codes, and what is said where."""
 
 import json
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -135,6 +136,12 @@ def test_weights_status_names_what_is_missing(tmp_path):
     assert json.dumps(str(tmp_path))[1:-1] in done.stdout
 
 
-def test_version_is_the_packages():
-    done = run_jaxfid("--version")
-    assert (done.returncode, done.stdout) == (0, f"jaxfid {jaxfid.__version__}\n")
+def test_version_names_all_that_a_report_of_a_fault_needs(tmp_path):
+    done = run_jaxfid("--version", **offline(tmp_path))
+    assert done.returncode == 0
+    ours, python, jax, devices, weights = done.stdout.splitlines()
+    assert ours == f"jaxfid {jaxfid.__version__}"
+    assert python.startswith("Python   3.")
+    assert jax.startswith(f"JAX      {metadata.version('jax')}, jaxlib ")
+    assert devices.startswith("devices  ") and " of cpu (cpu)" in devices
+    assert "is not here; jaxfid weights download" in weights
