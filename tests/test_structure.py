@@ -14,7 +14,7 @@ ROOT = pathlib.Path(jaxfid.__file__).parent
 ORDER = [
     *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
     *("metrics", "result", "extraction", "distributed", "stats", "extractors"),
-    *("preprocessing", "images", "storage", "provenance", "context", "errors"),
+    *("preprocessing", "images", "storage", "provenance", "platforms", "context", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},

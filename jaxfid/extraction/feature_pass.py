@@ -55,24 +55,33 @@ class FeaturePass:
     def __init__(self, extractor: Extractor, mesh: Mesh) -> None:
         self.mesh = mesh
         # Not the extractor itself: passes are kept for as long as it lives, and must not keep it alive.
-        protocol = self._protocol = extractor.protocol
+        self._protocol = extractor.protocol
         self._params = put_replicated(extractor.params, mesh)
-        # One image at a time keeps the working set in a CPU core's cache. Accelerators want many at once.
-        by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
-        self._prepare = map_over_devices(
-            by_image(lambda _, rows: prepare(rows[0], rows[1], protocol)),
-            mesh,
-            replicated=(True, False),
-        )
-        self._network = map_over_devices(
-            by_image(extractor.extract), mesh, replicated=(True, False)
-        )
+        self._prepare, self._network = make_programs(extractor, mesh)
 
     def __call__(self, batch: Batch) -> Features:
         """Returns the features of a batch whose size the number of devices divides."""
         positions = batch_positions(self._protocol, batch.sizes)
         images, positions = put_rows((batch.images, positions), self.mesh)
         return self._network(self._params, self._prepare((), (images, positions)))
+
+
+def make_programs(extractor: Extractor, mesh: Mesh) -> tuple[RowFunction, RowFunction]:
+    """Returns the two compiled functions of a pass, each over one device's rows.
+
+    The first takes an empty tree and images with their positions, and gives the network's input. The
+    second takes params and that input, and gives features by name.
+
+    Args:
+      extractor: The network.
+      mesh: The devices, of which nothing else is asked: a TPU that is not here can be compiled for.
+    """
+    protocol = extractor.protocol
+    # One image at a time keeps the working set in a CPU core's cache. Accelerators want many at once.
+    by_image = functools.partial(map_rows, rows_per_device=1) if is_cpu(mesh) else _as_it_is
+    over_devices = functools.partial(map_over_devices, mesh=mesh, replicated=(True, False))
+    resized = by_image(lambda _, rows: prepare(rows[0], rows[1], protocol))
+    return over_devices(resized), over_devices(by_image(extractor.extract))
 
 
 def run_pass(

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float32, Float64, Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
 from jaxfid.errors import InputError
+from jaxfid.platforms import by_platform
 from jaxfid.preprocessing.crop import keeps_whole
 from jaxfid.preprocessing.protocol import Protocol, ResizeRule
 from jaxfid.preprocessing.rounded_resize import (
@@ -249,14 +250,42 @@ def resize(
 def _resize_banded(
     images: Array, rows: AxisPositions, cols: AxisPositions, protocol: Protocol
 ) -> Float32[Array, "n out out 3"]:
+    rule = protocol.rule
+    resized = by_platform(
+        *(images, rows, cols),
+        wide_tiles=functools.partial(_multiply_matrices, rule=rule),
+        otherwise=functools.partial(_multiply_bands, rule=rule),
+    )
+    return jnp.clip(resized, 0, 255) if rule.clip else resized
+
+
+def _multiply_matrices(
+    images: Array, rows: AxisPositions, cols: AxisPositions, *, rule: ResizeRule
+) -> Float32[Array, "n out out 3"]:
+    """Returns `rows @ image @ cols.T`, the zeros beside the bands included."""
+
+    def matrix(positions: AxisPositions, side: int) -> Float32[np.ndarray | Array, "n out side"]:
+        pixels = jnp.arange(side, dtype=jnp.int32)
+        pixels = jnp.broadcast_to(pixels, (*positions.base.shape, side))
+        return _make_weights(jnp, rule, positions, pixels)
+
+    multiply = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    _, side_h, side_w, _ = images.shape
+    tall = multiply("nyh,nhwc->nywc", matrix(rows, side_h), images.astype(jnp.float32))
+    return multiply("nxw,nywc->nyxc", matrix(cols, side_w), tall)
+
+
+def _multiply_bands(
+    images: Array, rows: AxisPositions, cols: AxisPositions, *, rule: ResizeRule
+) -> Float32[Array, "n out out 3"]:
+    """Returns `rows @ image @ cols.T` without the zeros beside the bands."""
     n, side_h, side_w, _ = images.shape
-    rule, out = protocol.rule, protocol.size_px
+    out = rows.base.shape[1]
     tall = _resize_rows(images.reshape(n, side_h, side_w * 3), rule, rows)
     turned = tall.reshape(n, out, side_w, 3).swapaxes(1, 2)
     flat = turned.reshape(n, side_w, out * 3)
     resized = _resize_rows(flat, rule, cols)
-    resized = resized.reshape(n, out, out, 3).swapaxes(1, 2)
-    return jnp.clip(resized, 0, 255) if rule.clip else resized
+    return resized.reshape(n, out, out, 3).swapaxes(1, 2)
 
 
 def _resize_rows(

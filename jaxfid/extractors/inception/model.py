@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxfid.extractors.precision import Precision
+from jaxfid.platforms import by_platform
 
 FEATURE_WIDTHS = {
     "64": 64,
@@ -59,17 +60,30 @@ class Conv(nn.Module):
         precision, stride = lax.Precision[self.precision.products], self.stride
         if self.size == (1, 1):  # on a CPU a plain product is faster than a 1 x 1 convolution
             return jnp.einsum("nhwc,cf->nhwf", x, kernel[0, 0], precision=precision)
+        convolve = functools.partial(_convolve, padding=self.padding, precision=precision)
         if stride == 2 and x.shape[-1] == 3:
             # Twice as fast on a CPU, where the products of three channels are too small.
-            x, kernel, stride = _pixels_to_channels(x), _taps_to_channels(kernel), 1
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            self.padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=precision,
-        )
+            return by_platform(
+                *(x, kernel),
+                wide_tiles=functools.partial(convolve, stride=2),
+                otherwise=lambda x, kernel: convolve(
+                    _pixels_to_channels(x), _taps_to_channels(kernel), stride=1
+                ),
+            )
+        return convolve(x, kernel, stride=stride)
+
+
+def _convolve(
+    x: Array, kernel: Array, *, stride: int, padding: str, precision: lax.Precision
+) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision,
+    )
 
 
 def _pixels_to_channels(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 4*c"]:
@@ -86,10 +100,18 @@ def _taps_to_channels(kernel: Float[Array, "3 3 c f"]) -> Float[Array, "2 2 4*c 
 
 
 def max_pool_halved(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
-    """Returns the 3 x 3 maximum with stride 2, without padding, of sides that are odd.
+    """Returns the 3 x 3 maximum with stride 2, without padding, of sides that are odd."""
+    return by_platform(x, wide_tiles=_max_of_windows, otherwise=_max_of_pairs)
 
-    It takes the maximum of each pair, then of that and the first of the next pair. On a CPU this is faster
-    than slices with a step.
+
+def _max_of_windows(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+    return nn.max_pool(x, (3, 3), (2, 2))
+
+
+def _max_of_pairs(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+    """Takes the maximum of each pair, then of that and the first of the next pair.
+
+    On a CPU this is faster than slices with a step.
     """
     for axis in (1, 2):
         last = x.shape[axis] - 1
