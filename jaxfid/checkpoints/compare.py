@@ -1,16 +1,18 @@
 """Compares the checkpoints of a run, or sets that were sampled before, against one reference."""
 
 import os
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
 from jaxfid.checkpoints.drawing import Drawing
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
-from jaxfid.checkpoints.noise_seeds import check_noise_seeds, repeat_with_seeds
+from jaxfid.checkpoints.labels import LabelsLike, read_labels
 from jaxfid.checkpoints.run import OnEntry, Series
-from jaxfid.checkpoints.sampler_identity import describe_sampler
-from jaxfid.checkpoints.sampling import MakeSample, load_sampler
+from jaxfid.checkpoints.sampler_arguments import ConfiguredSampler
+from jaxfid.checkpoints.sampler_identity import describe_arguments, describe_sampler
+from jaxfid.checkpoints.sampling import load_sampler
+from jaxfid.checkpoints.sweep import Axes, Sweep, check_noise_seeds, check_sweep, combine, repeat
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import Images, open_image_set
@@ -26,7 +28,7 @@ Location = str | os.PathLike[str]
 def compare_checkpoints(
     reference: Images,
     checkpoints: Sequence[Location],
-    sampler: str | MakeSample,
+    sampler: str | Callable[..., Any],
     *,
     out: Location,
     num_images: int = NUM_IMAGES,
@@ -34,6 +36,9 @@ def compare_checkpoints(
     value_range: ValueRange | None = None,
     watch: Watch | None = None,
     step_pattern: str | None = None,
+    labels: LabelsLike | None = None,
+    sampler_args: Mapping[str, Any] | None = None,
+    sweep: Sweep | None = None,
     noise_seeds: Sequence[int] | None = None,
     sampler_id: str | None = None,
     fail_fast: bool = False,
@@ -51,12 +56,20 @@ def compare_checkpoints(
       checkpoints: Folders of checkpoints or checkpoints, as `find_checkpoints` takes them. Several folders
         are several training runs of one model, whose checkpoints of one step are its replicates.
       sampler: From a checkpoint's path to `sample(key, n) -> images`; or its name, `module:function`.
+        With labels it is called as `sample(key, labels)`.
       out: Folder of the results.
       num_images: How many images to draw from each.
       chunk_size: Images per call of `sample`; other chunks are other noise.
       value_range: What black and white are in floating images; None for uint8.
       watch: How to go on as new checkpoints are written; None ends with those that are there.
       step_pattern: A regular expression that finds steps in names, as `find_checkpoints` takes it.
+      labels: The class of each image, the same for every checkpoint: `balanced:1000` gives image `i` the
+        class `i` modulo 1000; or an `.npy` file of whole numbers, or such numbers. Error bars are then
+        those of a sample with fixed numbers of each class.
+      sampler_args: Further arguments of the sampler by name. One that `make_sample` takes goes to it,
+        `make_sample(path, **args)`; any other goes to every call, `sample(key, n, **args)`.
+      sweep: Several values of some arguments, `{"cfg": [1.0, 1.5]}`, by the same rule. Each checkpoint gets a
+        row for every combination; it is loaded once for all values of what only calls take.
       noise_seeds: Draw each checkpoint once from each of these seeds, which are the same for all; what one
         checkpoint's draws differ by is sampling alone. None draws once, from `seed`.
       sampler_id: A name of your own for all that the sampler depends on, by which it is known again; where
@@ -76,9 +89,13 @@ def compare_checkpoints(
     seeds = None if noise_seeds is None else check_noise_seeds(noise_seeds)
     if seeds is not None and "seed" in settings:
         raise InputError("seed: expected none beside noise_seeds, which take its place")
+    make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
+    axes = check_sweep(sweep or {})
+    configured = ConfiguredSampler(make_sample, sampler_args or {}, [*axes])
     drawing = Drawing(
-        load_sampler(sampler) if isinstance(sampler, str) else sampler,
-        describe_sampler(sampler, sampler_id),
+        configured,
+        _identify(sampler, sampler_id, sampler_args, axes),
+        None if labels is None else read_labels(labels, num_images),
         num_images=num_images,
         chunk_size=chunk_size,
         value_range=value_range,
@@ -90,7 +107,7 @@ def compare_checkpoints(
     def find() -> list[Checkpoint]:
         there = checkpoints if watch is None else [c for c in checkpoints if _is_there(c)]
         found = find_checkpoints(there, step_pattern)
-        return found if seeds is None else repeat_with_seeds(found, seeds)
+        return repeat(found, combine(axes, configured.making), seeds or [None])
 
     if not find() and watch is None:
         raise InputError(
@@ -101,7 +118,13 @@ def compare_checkpoints(
         series = Series(
             reference, choices, folder, drawing.open, drawn, largest=num_images, draws=True
         )
-        return series.run(find, watch=watch, on_entry=on_entry, fail_fast=fail_fast)
+        return series.run(
+            find,
+            watch=watch,
+            on_entry=on_entry,
+            fail_fast=fail_fast,
+            before_waiting=configured.release,
+        )
 
 
 def compare_samples(
@@ -145,6 +168,21 @@ def compare_samples(
             draws=False,
         )
         return series.run(lambda: found, on_entry=on_entry)
+
+
+def _identify(
+    sampler: str | Callable[..., Any],
+    sampler_id: str | None,
+    sampler_args: Mapping[str, Any] | None,
+    axes: Axes,
+) -> dict[str, object]:
+    """What a comparison that goes on has to have alike; only what is there, as older folders have it."""
+    identity: dict[str, object] = {"sampler": describe_sampler(sampler, sampler_id)}
+    if sampler_args:
+        identity["sampler argument"] = describe_arguments(sampler_args)
+    if axes:  # the values are those of each row, and more may come
+        identity["sweep over"] = sorted(axes)
+    return identity
 
 
 def _is_there(location: Location) -> bool:

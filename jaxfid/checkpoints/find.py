@@ -11,6 +11,7 @@ from etils import epath
 
 from jaxfid.checkpoints.steps import compile_step_pattern, find_step
 from jaxfid.errors import InputError
+from jaxfid.report.swept import Swept
 from jaxfid.storage.files import FileStat, list_objects, open_file, stat_file
 from jaxfid.storage.paths import RemotePath, as_path, match_paths
 
@@ -42,6 +43,7 @@ class Checkpoint:
       shards: All files of such a model; empty where `path` is the whole checkpoint.
       run: The training run that it belongs to, its folder, where several have checkpoints of one step.
       noise_seed: What its images are drawn from, where each checkpoint is drawn several times.
+      swept: The settings that its images are drawn with, where a sweep has several.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Checkpoint:
     shards: tuple[epath.Path, ...] = ()
     run: str | None = None
     noise_seed: int | None = None
+    swept: Swept = dataclasses.field(default_factory=dict)
 
     def stamp(self) -> str | None:
         """Returns its size and time, which change when it is written again; None where it is gone."""

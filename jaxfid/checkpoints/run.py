@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.checkpoints.sampler_calls import SamplerError
@@ -31,6 +31,20 @@ OnEntry = Callable[[Entry], Any]
 
 _WITH_REALISM = frozenset({"precision", "recall", "density", "coverage"})
 """Metrics that find the realism of every image on their way."""
+
+
+class _Begun(NamedTuple):
+    """A set whose first images are known to be there.
+
+    Attributes:
+      opened: The set.
+      album: Where its pictures go; None where it has no images.
+      pictures: Those that are there already.
+    """
+
+    opened: ImageSet
+    album: Album | None = None
+    pictures: Mapping[str, Sequence[Picture]] = {}
 
 
 class Series:
@@ -84,6 +98,7 @@ class Series:
         watch: Watch | None = None,
         on_entry: OnEntry = lambda entry: None,
         fail_fast: bool = False,
+        before_waiting: Callable[[], None] = lambda: None,
     ) -> list[Entry]:
         """Scores what is found and not finished, lowest step first; returns all entries.
 
@@ -93,6 +108,7 @@ class Series:
           on_entry: Called with each entry when it is finished.
           fail_fast: Whether a checkpoint that cannot be sampled ends the comparison; otherwise its entry
             says why, and the others go on.
+          before_waiting: Called when nothing is left to do for now.
 
         Raises:
           SamplerError: A checkpoint cannot be sampled, with `fail_fast`.
@@ -113,6 +129,7 @@ class Series:
             elif watch is None or time.monotonic() - last > watch.timeout_s:
                 return self._folder.entries
             else:
+                before_waiting()
                 time.sleep(watch.poll_s)
 
     def _first_unfinished(
@@ -132,42 +149,67 @@ class Series:
 
     def _score(self, checkpoint: Checkpoint, *, fail_fast: bool) -> Entry | None:
         """The checkpoint's entry; None where it was deleted before it could be loaded."""
-        reference = self._see_reference()
         began, stamp = time.monotonic(), checkpoint.stamp()
-        fields: dict[str, Any] = {}
         try:
-            fields = self._see(checkpoint, reference)
-        except JaxfidError as error:  # such as images that are not finite: the others may be better
-            if isinstance(error, SamplerError) and not checkpoint.path.exists():
-                return None
-            # A wrong argument of a drawing holds for every checkpoint. What is wrong with a set that was
-            # sampled before is wrong with that set.
-            if fail_fast or (self._draws and isinstance(error, InputError)):
-                raise
-            fields = {"failure": str(error)}
-        seconds = round(time.monotonic() - began, 3)
-        draw = {"run": checkpoint.run, "noise_seed": checkpoint.noise_seed}
-        entry = Entry(checkpoint.name, checkpoint.step, stamp or "", seconds, **draw)
-        return dataclasses.replace(entry, **fields)
+            # A sampler's mistakes come up here, before the reference goes through the network.
+            begun = self._begin(checkpoint)
+        except JaxfidError as error:
+            return self._fail(checkpoint, stamp, began, error, fail_fast=fail_fast)
+        before = time.monotonic()
+        reference = self._see_reference()
+        began += time.monotonic() - before  # which is no checkpoint's time
+        try:
+            fields = self._see(begun, reference)
+        except JaxfidError as error:
+            return self._fail(checkpoint, stamp, began, error, fail_fast=fail_fast)
+        return _make_entry(checkpoint, stamp, began, fields)
 
-    def _see(self, checkpoint: Checkpoint, reference: Prepared) -> dict[str, Any]:
+    def _fail(
+        self,
+        checkpoint: Checkpoint,
+        stamp: str | None,
+        began: float,
+        error: JaxfidError,
+        *,
+        fail_fast: bool,
+    ) -> Entry | None:
+        """The entry of a failure, such as images that are not finite: the others may be better."""
+        if isinstance(error, SamplerError) and not checkpoint.path.exists():
+            return None
+        # A wrong argument of a drawing holds for every checkpoint. What is wrong with a set that was
+        # sampled before is wrong with that set.
+        if fail_fast or (self._draws and isinstance(error, InputError)):
+            raise error
+        return _make_entry(checkpoint, stamp, began, {"failure": str(error)})
+
+    def _begin(self, checkpoint: Checkpoint) -> _Begun:
+        """The checkpoint's set, and the first of its pictures."""
         opened = dataclasses.replace(self._open(checkpoint), name=checkpoint.name)
-        album, pictures = None, {}
-        if opened.source is not None:
-            # Before the pass, which begins with the chunk that these come from.
-            album = Album(self._folder, opened.source, checkpoint.name)
-            pictures["first"] = album.keep_first()
-            self._under_way.add(opened.name)
+        if opened.source is None:
+            return _Begun(opened)
+        if (
+            self._draws
+        ):  # pictures pass over images that cannot be read, and no image is left out here
+            opened.source.read(0)
+        # Before the pass, which begins with the chunk that these come from.
+        album = Album(self._folder, opened.source, checkpoint.name)
+        first = album.keep_first()
+        self._under_way.add(opened.name)
+        return _Begun(opened, album, {"first": first})
+
+    def _see(self, begun: _Begun, reference: Prepared) -> dict[str, Any]:
         # The entry is kept, so that of the finished set no snapshot is needed.
-        generated = self._evaluation.extract_generated(opened, keep_finished=False)
+        generated = self._evaluation.extract_generated(begun.opened, keep_finished=False)
         pairs = self._evaluation.pairs(reference, generated)
         scores = self._evaluation.score(reference, generated, self._notes, pairs=pairs)
-        if album is not None:
-            pictures |= self._keep_extremes(pairs, reference.image_set, generated, album)
+        pictures = begun.pictures
+        if begun.album is not None:
+            found = self._keep_extremes(pairs, reference.image_set, generated, begun.album)
+            pictures = {**pictures, **found}
         return {"scores": scores, "pictures": pictures}
 
     def _see_reference(self) -> Prepared:
-        # The first time it goes through the network here, which no checkpoint's seconds are to hold.
+        # The first time it goes through the network here.
         if self._reference is None:
             self._reference = self._evaluation.extract_reference(self._opened)
         if not self._folder.provenance:
@@ -207,6 +249,21 @@ class Series:
             name = self._under_way.pop()
             path = snapshot_path(self._resume, name, process=process_group().index)
             path.unlink(missing_ok=True)
+
+
+def _make_entry(
+    checkpoint: Checkpoint, stamp: str | None, began: float, fields: Mapping[str, Any]
+) -> Entry:
+    return Entry(
+        checkpoint.name,
+        checkpoint.step,
+        stamp or "",
+        round(time.monotonic() - began, 3),
+        run=checkpoint.run,
+        noise_seed=checkpoint.noise_seed,
+        swept=checkpoint.swept,
+        **fields,
+    )
 
 
 def _keys(extracted: ExtractedSet) -> set[str]:

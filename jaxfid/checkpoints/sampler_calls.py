@@ -2,12 +2,13 @@
 
 import contextlib
 import functools
+import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jaxfid.checkpoints.user_modules import is_users
-from jaxfid.errors import JaxfidError
+from jaxfid.errors import InputError, JaxfidError
 
 _LONGEST_REASON = 300
 
@@ -16,8 +17,13 @@ class SamplerError(JaxfidError):
     """The user's sampler raised an exception, or returned something other than images. Exit code 1."""
 
 
+class ArgumentError(InputError):
+    """The user's sampler does not take the arguments that it was to be given. Exit code 2."""
+
+
 def name_sampler(make_sample: Callable[..., object]) -> str:
     """Returns what messages call a sampler: `module:function`."""
+    make_sample = inspect.unwrap(make_sample)
     if isinstance(make_sample, functools.partial):
         return name_sampler(make_sample.func)
     named = make_sample if hasattr(make_sample, "__qualname__") else type(make_sample)
@@ -40,9 +46,12 @@ def calling(make_sample: Callable[..., object], checkpoint: str, call: str) -> I
 
     Raises:
       SamplerError: The user's code raised an exception.
+      ArgumentError: It was given arguments that it does not take.
     """
     try:
         yield
+    except ArgumentError:  # of every checkpoint, and not a mistake of the user's code
+        raise
     except Exception as error:
         start = describe_call(make_sample, checkpoint, call)
         raise SamplerError(f"{start}: {_last_line(error)}") from error

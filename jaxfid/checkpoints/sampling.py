@@ -3,24 +3,26 @@
 import functools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int32, PRNGKeyArray, UInt8
 
 from jaxfid.checkpoints.defaults import CHUNK_SIZE
 from jaxfid.checkpoints.drawn_range import RangeCount, count_range, describe_range
 from jaxfid.checkpoints.find import Checkpoint
+from jaxfid.checkpoints.labels import Labels
 from jaxfid.checkpoints.sampler_calls import SamplerError, calling, describe_call
 from jaxfid.errors import InputError
 from jaxfid.extractors.named_function import load_function
 from jaxfid.images.drawn import DrawnSource
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range, to_pixels
 
-Sample = Callable[[PRNGKeyArray, int], UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]]
-"""From a key and a number to so many images."""
+Sample = Callable[[PRNGKeyArray, Any], UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]]
+"""From a key and a number to so many images, or from a key and labels to an image of each."""
 
 MakeSample = Callable[[epath.Path], Sample]
 """From a checkpoint's path to the function that draws its images."""
@@ -44,13 +46,15 @@ def draw_from(
     chunk_size: int = CHUNK_SIZE,
     value_range: ValueRange | None = None,
     num_devices: int | None = None,
+    labels: Labels | None = None,
     sampler_identity: str = "",
 ) -> DrawnSource:
     """Returns a checkpoint's samples as a source of images, drawn when they are read.
 
     Chunk `c` of the images is `sample(fold_in(key(seed), c), chunk_size)`, always of the whole size. So
     image `i` has the same noise for every checkpoint, whatever the number of images, of devices and of
-    images per step; only another seed or chunk size gives other noise.
+    images per step; only another seed or chunk size gives other noise. With labels it is
+    `sample(fold_in(key(seed), c), labels)`, with an int32 array of the chunk's.
 
     Each device draws chunks of its own. `make_sample` is called once for each, with that device as JAX's
     default, so that what it loads lies there; a sampler that chooses its devices itself is left to it.
@@ -68,6 +72,7 @@ def draw_from(
       value_range: What black and white are in floating images, which are rounded to pixels as
         `floor(x * 127.5 + 128)` does it for -1..1; None where `sample` gives uint8.
       num_devices: How many of this process's devices draw; None for all.
+      labels: The class of each image; None asks the sampler for a number of images.
       sampler_identity: Tells the sampler from others, for progress that is kept within a set.
 
     Raises:
@@ -78,7 +83,7 @@ def draw_from(
     root = jax.random.key(seed)
     remarks: list[str] = []
     replicas = [
-        _Replica(checkpoint, make_sample, device, chunk_size, value_range, remarks)
+        _Replica(checkpoint, make_sample, device, chunk_size, value_range, remarks, labels)
         for device in jax.local_devices()[:num_devices]
     ]
 
@@ -87,6 +92,8 @@ def draw_from(
         return replicas[chunk % len(replicas)].draw(jax.random.fold_in(root, chunk), chunk)
 
     noise = f"seed {seed}, chunks of {chunk_size}, range {value_range}"
+    if labels is not None:
+        noise += f", labels {labels.identity}"
     source = DrawnSource(
         draw,
         name=checkpoint.name,
@@ -96,6 +103,7 @@ def draw_from(
         num_threads=len(replicas),
     )
     source.remarks = remarks
+    source.labels = None if labels is None else labels.names()
     return source
 
 
@@ -110,29 +118,40 @@ class _Replica:
         chunk_size: int,
         value_range: ValueRange | None,
         remarks: list[str],
+        labels: Labels | None,
     ) -> None:
         self._checkpoint, self._make_sample, self._device = checkpoint, make_sample, device
         self._chunk_size, self._value_range, self._remarks = chunk_size, value_range, remarks
+        self._labels = labels
         self._sample: Sample | None = None
         self._lock = threading.Lock()
 
     def draw(self, key: PRNGKeyArray, chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
         with self._lock, jax.default_device(self._device):
-            images = self._check(self._call(key))
+            images = self._check(self._call(key, chunk))
             pixels, count = _to_uint8(images, self._value_range)
             self._check_finite(count, chunk)
             if chunk == 0:
                 self._remark(count)
             return np.asarray(pixels)
 
-    def _call(self, key: PRNGKeyArray) -> object:
-        name, size = self._checkpoint.name, self._chunk_size
+    def _call(self, key: PRNGKeyArray, chunk: int) -> object:
+        name = self._checkpoint.name
         if self._sample is None:
             with calling(self._make_sample, name, f"sampler({self._checkpoint.path})"):
                 self._sample = self._make_sample(self._checkpoint.path)
-        with calling(self._make_sample, name, f"sample(key, {size})"):
+        with calling(self._make_sample, name, self._describe_call()):
             # JAX computes ahead: an error of the device would come up outside this block.
-            return jax.block_until_ready(self._sample(key, size))
+            return jax.block_until_ready(self._sample(key, self._wanted(chunk)))
+
+    def _wanted(self, chunk: int) -> int | Int32[Array, " size"]:
+        """What is asked for: a number of images, or one of each of some classes."""
+        if self._labels is None:
+            return self._chunk_size
+        return jnp.asarray(self._labels.take(chunk * self._chunk_size, self._chunk_size))
+
+    def _describe_call(self) -> str:
+        return f"sample(key, {self._chunk_size if self._labels is None else 'labels'})"
 
     def _check(self, images: object) -> Array | np.ndarray:
         """Returns what the user's code gave, once it is known to be images."""
@@ -161,8 +180,7 @@ class _Replica:
             raise self._error(f"the sampler gave NaN or infinity, among images {first} to {last}")
 
     def _error(self, fault: str) -> SamplerError:
-        call = f"sample(key, {self._chunk_size})"
-        start = describe_call(self._make_sample, self._checkpoint.name, call)
+        start = describe_call(self._make_sample, self._checkpoint.name, self._describe_call())
         return SamplerError(f"{start}: {fault}")
 
     def _remark(self, count: RangeCount) -> None:

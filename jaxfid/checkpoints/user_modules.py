@@ -1,48 +1,67 @@
-"""The user's own Python files that a module is made of, and their digest."""
+"""The user's own Python files that a module is made of."""
 
 import ast
+import dataclasses
 import functools
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from jaxfid.storage.digests import digest_file, digest_json
 from jaxfid.storage.files import read_file
 
 _MAX_SOURCE_BYTES = 1 << 26
 
 
-def digest_user_modules(name: str) -> str | None:
-    """Returns the digest of a module's source and of the user's own modules that it imports.
+@dataclasses.dataclass(frozen=True)
+class UserModule:
+    """A module of the user's own.
 
-    Installed packages and the standard library are left out: versions tell them apart. None where the
-    module has no file, as in a notebook.
+    Attributes:
+      file: Its source.
+      tree: The source, parsed; None where it is no Python.
+      at_start: Whether it is imported with the module that was asked for, and not only inside functions.
+    """
+
+    file: Path
+    tree: ast.Module | None
+    at_start: bool
+
+
+def find_user_modules(name: str) -> dict[str, UserModule]:
+    """Returns a module and all modules of the user's own that it imports, by name.
+
+    Imports are read in the source, those inside functions as well; what is imported by a name that is
+    only made at run time is not found. Installed packages and the standard library are left out: versions
+    tell them apart. Empty where the module has no file, as in a notebook.
 
     Args:
       name: Of an imported module.
     """
-    files = find_user_modules(name)
-    return digest_json({n: digest_file(file) for n, file in files.items()}) if files else None
+    found: dict[str, UserModule] = {}
+    late: list[str] = []
+    _follow(name, found, late, at_start=True)
+    while late:
+        _follow(late.pop(), found, late, at_start=False)
+    return found
 
 
-def find_user_modules(name: str) -> dict[str, Path]:
-    """Returns the files of a module and of all modules of the user's own that it imports, by name.
-
-    Imports are read in the source, those inside functions as well; what is imported by a name that is
-    only made at run time is not found.
-    """
-    found: dict[str, Path] = {}
+def _follow(name: str, found: dict[str, UserModule], late: list[str], *, at_start: bool) -> None:
+    """Adds a module and all that it imports; those imported inside functions become `late`."""
     waiting = [name]
     while waiting:
         module = waiting.pop()
         file = None if module in found else _file_of(module)
-        if file is not None and is_users(file):
-            found[module] = file
-            waiting += _imports(module, file)
-    return found
+        if file is None or not is_users(file):
+            continue
+        tree = _parse(file)
+        found[module] = UserModule(file, tree, at_start)
+        if tree is not None:
+            package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+            waiting += _imports(_outside_functions(tree), package)
+            late += _imports(ast.walk(tree), package)
 
 
 def is_users(file: Path) -> bool:
@@ -79,14 +98,26 @@ def _installed() -> tuple[Path, ...]:
     return (Path(__file__).parents[1], *map(Path, (*paths, *sites)))
 
 
-def _imports(module: str, file: Path) -> Iterator[str]:
-    """Names of what a source imports; some of them are functions of a module, and have no file."""
+def _parse(file: Path) -> ast.Module | None:
     try:
-        tree = ast.parse(read_file(file, max_bytes=_MAX_SOURCE_BYTES))
+        return ast.parse(read_file(file, max_bytes=_MAX_SOURCE_BYTES))
     except (SyntaxError, ValueError):  # then it cannot be imported either
-        return
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+        return None
+
+
+def _outside_functions(tree: ast.Module) -> Iterator[ast.AST]:
+    """What runs when the module is imported."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _imports(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
+    """Names of what is imported; some of them are functions of a module, and have no file."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _with_parents(alias.name)

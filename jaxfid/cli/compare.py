@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
 from jaxfid.checkpoints.watch import Watch
 from jaxfid.cli.options import (
     add_extractor,
@@ -16,14 +15,14 @@ from jaxfid.cli.options import (
 )
 from jaxfid.cli.output import print_line, say
 from jaxfid.cli.processes import is_distributed
+from jaxfid.cli.sampler_options import NAMES, add_sampler_options, chosen_sampler_options
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.preprocessing.value_range import VALUE_RANGES
 from jaxfid.storage.paths import is_remote
 
 NAMED_RANGES = {f"{low:g}..{high:g}": (low, high) for low, high in VALUE_RANGES}
 
-_OF_DRAWING = ("num_images", "chunk_size")
-_OF_CHECKPOINTS = ("sampler", *_OF_DRAWING, "noise_seeds", "value_range", "watch", "fail_fast")
+_OF_CHECKPOINTS = ("sampler", *NAMES, "value_range", "watch", "fail_fast")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,14 +56,7 @@ def _add_sets(parser: argparse.ArgumentParser) -> None:
         "matched by step (also as a quoted pattern, 'runs/seed*')",
     )
     add("--samples", nargs="+", metavar="PATH", help="instead: sets that were sampled before")
-    add("--num-images", type=int, metavar="N", help=f"images of each (default {NUM_IMAGES})")
-    add("--chunk-size", type=int, metavar="N", help=f"images per call (default {CHUNK_SIZE})")
-    add(
-        "--noise-seeds",
-        type=_split_seeds,
-        metavar="S,S",
-        help="draw each checkpoint once from each of these (default: once, from --seed)",
-    )
+    add_sampler_options(add)
     add("--value-range", choices=NAMED_RANGES, help="of floating images (=-1..1 with the sign)")
     add("--step-pattern", metavar="REGEX", help="finds the step in names: its first group")
 
@@ -122,7 +114,6 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         return compare_samples(options.reference, options.samples, **settings)
     poll_s = options.watch_poll
     watch = Watch(timeout_s=options.watch_timeout, poll_s=poll_s, settle_s=poll_s)
-    drawing = {name: getattr(options, name) for name in _OF_DRAWING}
     return compare_checkpoints(
         options.reference,
         options.checkpoints,
@@ -130,18 +121,9 @@ def _compare(options: argparse.Namespace, on_entry: Callable[[Any], None]) -> An
         value_range=NAMED_RANGES.get(options.value_range),
         watch=watch if options.watch else None,
         fail_fast=bool(options.fail_fast),
-        noise_seeds=options.noise_seeds,
-        **{name: number for name, number in drawing.items() if number is not None},
+        **chosen_sampler_options(options),
         **settings,
     )
-
-
-def _split_seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        message = f"expected whole numbers with commas, found {text!r}"
-        raise argparse.ArgumentTypeError(message) from None
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from jaxfid.report.swept import Swept, name_row
 from jaxfid.result import SetResult, to_set_result
 from jaxfid.storage.names import shorten
 
@@ -28,6 +29,7 @@ _ENTRY: Mapping[str, type | UnionType] = {
     "pictures": Mapping | None,
     "run": str | None,
     "noise_seed": int | None,
+    "swept": Mapping | None,
 }
 _SCORES: Mapping[str, type | UnionType] = {
     "generated": str,
@@ -79,6 +81,7 @@ class Entry:
       pictures: Some of its images by kind: `first`, `lowest` and `highest` realism.
       run: The training run that it belongs to, where several runs of one model are compared.
       noise_seed: What its images were drawn from, where each checkpoint is drawn several times.
+      swept: The settings that its images were drawn with, where a sweep has several.
     """
 
     name: str
@@ -90,11 +93,12 @@ class Entry:
     pictures: Mapping[str, Sequence[Picture]] = dataclasses.field(default_factory=dict)
     run: str | None = None
     noise_seed: int | None = None
+    swept: Swept = dataclasses.field(default_factory=dict)
 
     @property
     def own_name(self) -> str:
-        """The checkpoint's name without its run and its noise."""
-        draw = "" if self.noise_seed is None else name_draw("", self.noise_seed)
+        """The checkpoint's name without its run, its settings and its noise."""
+        draw = name_row("", self.swept, self.noise_seed)
         return self.name.removesuffix(draw).removeprefix("" if self.run is None else f"{self.run}/")
 
     def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
@@ -111,11 +115,6 @@ class Entry:
             for kind, found in self.pictures.items()
         }
         return _without_nan(fields)
-
-
-def name_draw(name: str, noise_seed: int) -> str:
-    """Returns what a checkpoint is called when it is drawn from this seed, among others."""
-    return f"{name} noise {noise_seed}"
 
 
 def to_line(entry: Entry) -> str:
@@ -142,6 +141,7 @@ def from_line(line: bytes) -> Entry:
         pictures={kind: [to_picture(p) for p in found] for kind, found in pictures.items()},
         run=fields["run"],
         noise_seed=fields["noise_seed"],
+        swept=_to_swept(fields["swept"] or {}),
     )
 
 
@@ -208,6 +208,13 @@ def _check_inside(file: str) -> None:
     strange = set(file) & set("\\:") or not file.isprintable()
     if strange or path.is_absolute() or not path.parts or ".." in path.parts:
         raise ValueError(f"a picture {shorten(file)}, which does not lie in the folder")
+
+
+def _to_swept(fields: Mapping[str, Any]) -> Swept:
+    wrong = [v for v in fields.values() if not isinstance(v, bool | int | float | str | None)]
+    if wrong:
+        raise ValueError(f"a setting {shorten(wrong[0])}, which is not of its type")
+    return fields
 
 
 def _to_scores(fields: Mapping[str, Any]) -> SetResult:

@@ -8,7 +8,8 @@ from jaxfid.metrics.model_difference import RETRAINING_REMARK
 from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import Model
-from jaxfid.report.tables import Comparisons, find_best, known_metric, short_names, show_metric
+from jaxfid.report.row_names import short_names
+from jaxfid.report.tables import Comparisons, find_best, known_metric, show_metric
 from jaxfid.result.rounding import format_value
 
 _FRECHET = {

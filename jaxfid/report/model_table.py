@@ -6,6 +6,7 @@ from jaxfid.metrics.registry import heading
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import Model, compare_models, find_models
 from jaxfid.report.printable import printable
+from jaxfid.report.row_names import show_settings, swept_names
 from jaxfid.report.tables import Comparisons, describe_gap, format_table, metric_names
 from jaxfid.report.text_table import fit_columns
 from jaxfid.result.models import Replicates
@@ -14,8 +15,9 @@ from jaxfid.result.rounding import format_value
 
 def format_tables(entries: Sequence[Entry]) -> str:
     """Returns the table of the checkpoints as text and, where they have replicates, that of the models."""
-    rows = model_rows(entries)
-    return "\n\n".join([format_table(entries), *([fit_columns(rows)] if rows else [])])
+    rows, num_names = model_rows(entries), 1 + len(swept_names(entries))
+    models = [fit_columns(rows, num_names=num_names)] if rows else []
+    return "\n\n".join([format_table(entries), *models])
 
 
 def model_rows(entries: Sequence[Entry]) -> list[list[str]]:
@@ -25,11 +27,19 @@ def model_rows(entries: Sequence[Entry]) -> list[list[str]]:
         return []
     comparisons = compare_models(models, names)
     compared = [name for name in names if any(metric == name for metric, _ in comparisons)]
-    head = ["model", "over"]
+    swept = swept_names(entries)
+    head = ["model", *swept, "over"]
     for name in names:
         gap = [f"{heading(name)} - best"] if name in compared else []
         head += [heading(name), f"{heading(name)} spread", *gap]
-    rows = [_make_row(model, names, compared, comparisons) for model in models]
+    rows = [
+        [
+            model.own_name,
+            *show_settings(model.swept, swept),
+            *_make_row(model, names, compared, comparisons),
+        ]
+        for model in models
+    ]
     return [[printable(cell) for cell in row] for row in (head, *rows)]
 
 
@@ -37,7 +47,7 @@ def _make_row(
     model: Model, names: Sequence[str], compared: Sequence[str], comparisons: Comparisons
 ) -> list[str]:
     summaries = {name: model.summarise(name) for name in names}
-    row = [model.name, describe_replicates(summaries.values())]
+    row = [describe_replicates(summaries.values())]
     for name, summary in summaries.items():
         row += _show(summary)
         if name in compared:

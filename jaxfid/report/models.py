@@ -1,4 +1,4 @@
-"""Models of a comparison: the checkpoints of one step over several runs, or over several noises."""
+"""Models of a comparison: the rows of one step and settings over several runs, or over several noises."""
 
 import collections
 import dataclasses
@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from jaxfid.metrics.comparison import Candidate, as_candidate, compare_to_best
 from jaxfid.metrics.replicates import summarise_replicates
 from jaxfid.report.entries import Entry
+from jaxfid.report.swept import Swept, name_row
 from jaxfid.result import Comparison
 from jaxfid.result.models import ModelResult, Replicates, Seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The entries of one step, which differ by their training runs, their noise or both.
+    """The entries of one step and settings, which differ by their training runs, their noise or both.
 
     Attributes:
-      name: The step, or the checkpoint's name where steps do not tell which belong together.
+      name: The step, or the checkpoint's name where steps do not tell which belong together, and the
+        settings of a sweep.
       step: The step; None where there is none.
       entries: Those that have scores.
     """
@@ -25,6 +27,16 @@ class Model:
     name: str
     step: int | None
     entries: tuple[Entry, ...]
+
+    @property
+    def swept(self) -> Swept:
+        """The settings of its entries, which are the same."""
+        return self.entries[0].swept
+
+    @property
+    def own_name(self) -> str:
+        """Its name without the settings."""
+        return self.name.removesuffix(name_row("", self.swept, None))
 
     def summarise(self, metric: str) -> Replicates | None:
         """Returns a metric over the replicates; None where no entry has a finite value of it.
@@ -68,8 +80,8 @@ def _average(draws: Replicates) -> Replicates:
 def find_models(entries: Sequence[Entry]) -> list[Model]:
     """Returns the models in the order of the entries; none where no checkpoint has replicates.
 
-    Entries of one step belong together. A run that has several at a step, such as `ema_100` beside
-    `model_100`, makes names tell them apart.
+    Entries of one step and settings belong together. A run that has several at a step, such as `ema_100`
+    beside `model_100`, makes names tell them apart.
     """
     scored = [entry for entry in entries if entry.scores is not None]
     crowded = _crowded_steps(scored)
@@ -82,14 +94,20 @@ def find_models(entries: Sequence[Entry]) -> list[Model]:
 
 
 def _crowded_steps(entries: Sequence[Entry]) -> set[int | None]:
-    """Steps at which one run, by one noise, has several checkpoints."""
-    places = collections.Counter((e.step, e.run, e.noise_seed) for e in entries)
+    """Steps at which one run, by one noise and with the same settings, has several checkpoints."""
+    places = collections.Counter(
+        (e.step, e.run, name_row("", e.swept, e.noise_seed)) for e in entries
+    )
     return {step for (step, _, _), count in places.items() if count > 1}
 
 
 def _name_model(entry: Entry, crowded: set[int | None]) -> str:
     if entry.run is None and entry.noise_seed is None:
         return entry.name  # which has no replicates
+    return name_row(_name_without_settings(entry, crowded), entry.swept, None)
+
+
+def _name_without_settings(entry: Entry, crowded: set[int | None]) -> str:
     if entry.step is None:
         # Two runs' `best` are of steps that nobody knows: only its own draws belong to it.
         return entry.own_name if entry.run is None else f"{entry.run}/{entry.own_name}"

@@ -26,13 +26,13 @@ from jaxfid.report.headline import (
 from jaxfid.report.model_table import model_rows
 from jaxfid.report.models import Model, compare_models, find_models
 from jaxfid.report.printable import printable
+from jaxfid.report.row_names import has_step_column
 from jaxfid.report.rows import make_rows, show_sign
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import (
     Comparisons,
     compare_entries,
     format_csv,
-    has_step_column,
     metric_names,
 )
 

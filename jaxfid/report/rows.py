@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from jaxfid.report.entries import Entry, Picture
+from jaxfid.report.row_names import short_names
 from jaxfid.report.tables import (
     Comparisons,
     describe_gap,
     find_best,
     known_metric,
-    short_names,
     show_metric,
 )
 

@@ -22,6 +22,7 @@ from etils import epath
 from jaxfid.errors import InputError
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.report.entries import Entry, Picture, from_line, parse_object, to_line, to_picture
+from jaxfid.report.swept import order_settings
 from jaxfid.result import Result
 from jaxfid.storage.files import read_file, write_file
 from jaxfid.storage.locks import lock
@@ -72,7 +73,7 @@ class RunFolder:
     @property
     def entries(self) -> list[Entry]:
         """What is finished, in the order of the steps; what has no step comes last."""
-        return sorted(self._entries.values(), key=lambda e: (e.step is None, e.step or 0, e.name))
+        return sorted(self._entries.values(), key=_order)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -185,6 +186,12 @@ class RunFolder:
                 raise InputError(f"{place}: a second entry of {shorten(entry.name)}")
             entries[entry.name] = entry
         return entries
+
+
+def _order(entry: Entry) -> tuple[Any, ...]:
+    """By step, then as the rows of a checkpoint are drawn."""
+    draw = (order_settings(entry.swept), entry.noise_seed or 0)
+    return (entry.step is None, entry.step or 0, entry.run or "", entry.own_name, *draw)
 
 
 def _flat(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,8 +5,6 @@ import dataclasses
 import io
 import json
 import math
-import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +13,11 @@ from jaxfid.metrics.registry import greater_is_better, heading
 from jaxfid.report.entries import Entry
 from jaxfid.report.models import compare_models, find_models, to_results
 from jaxfid.report.printable import printable
+from jaxfid.report.row_names import label_rows, show_settings, swept_names
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.text_table import align_columns, fit_columns
 from jaxfid.result import Comparison, MetricValue, SetResult
 
-_ENDINGS = re.compile(r"\.(?:msgpack|safetensors|eqx|npz)(?=$| noise \d+$)")
 _DRAWS = ("run", "noise_seed")
 _CSV_PARTS = ("", "_stderr", "_difference", "_difference_stderr", "_conclusive")
 
@@ -95,36 +93,6 @@ def describe_gap(comparison: Comparison | None) -> str:
     return gap if comparison.conclusive else f"{gap}, inconclusive"
 
 
-def short_names(entries: Sequence[Entry]) -> dict[str, str]:
-    """Returns how tables call the checkpoints: without endings and the folder of all runs.
-
-    What would make two names one stays.
-    """
-    names, folder = [entry.name for entry in entries], _common_folder(entries)
-    short = [printable(_ENDINGS.sub("", name.removeprefix(folder))) for name in names]
-    return dict(
-        zip(names, short if len({*short}) == len(short) else map(printable, names), strict=True)
-    )
-
-
-def _common_folder(entries: Sequence[Entry]) -> str:
-    """The folder that holds all runs, with a slash; empty where there are not several."""
-    runs = {entry.run for entry in entries if entry.run is not None}
-    # Not `commonpath`, which refuses a mixture of paths and URLs.
-    shared = os.path.commonprefix(list(runs))  # noqa: RUF071
-    folder, slash, _ = shared.rpartition("/")
-    return folder + slash if len(runs) > 1 else ""
-
-
-def has_step_column(entries: Sequence[Entry]) -> bool:
-    """Returns whether a step is known that its checkpoint's name does not show."""
-    return any(
-        entry.step is not None
-        and entry.step not in {int(digits) for digits in re.findall(r"\d{1,30}", entry.name)}
-        for entry in entries
-    )
-
-
 def format_table(entries: Sequence[Entry]) -> str:
     """Returns the table as lines of text, a row for each checkpoint.
 
@@ -133,15 +101,11 @@ def format_table(entries: Sequence[Entry]) -> str:
     names, comparisons = metric_names(entries), _compare_unreplicated(entries)
     compared = [n for n in names if any(metric == n for metric, _ in comparisons)]
     heads = {name: printable(heading(name)) for name in names}
-    head = ["checkpoint", *heads.values(), *(f"{heads[name]} - best" for name in compared)]
-    called = short_names(entries)
-    rows = [[called[e.name], *_cells(e, names, compared, comparisons)] for e in entries]
-    # Most names are made of the step; beside these a column of steps would say everything twice.
-    if has_step_column(entries):
-        head.insert(1, "step")
-        for row, entry in zip(rows, entries, strict=True):
-            row.insert(1, "" if entry.step is None else str(entry.step))
-    return fit_columns([head, *rows])
+    head = [*heads.values(), *(f"{heads[name]} - best" for name in compared)]
+    labels = label_rows(entries)
+    rows = [_cells(entry, names, compared, comparisons) for entry in entries]
+    table = [[*label, *cells] for label, cells in zip(labels, [head, *rows], strict=True)]
+    return fit_columns(table, num_names=len(labels[0]))
 
 
 def _cells(
@@ -159,12 +123,14 @@ def _cells(
 def format_csv(entries: Sequence[Entry]) -> str:
     """Returns the table as CSV: values, standard errors, differences from the best one.
 
-    With replicates there are columns of runs and noise seeds, and the differences are empty.
+    With replicates there are columns of runs and noise seeds, and the differences are empty. Each setting of
+    a sweep has a column.
     """
     names, comparisons = metric_names(entries), _compare_unreplicated(entries)
     metrics = [f"{name}{part}" for name in names for part in _CSV_PARTS]
     draws = [n for n in _DRAWS if any(getattr(entry, n) is not None for entry in entries)]
-    columns = ["checkpoint", "step", *draws, "num_images", *metrics, "failure"]
+    swept = swept_names(entries)
+    columns = ["checkpoint", "step", *draws, *swept, "num_images", *metrics, "failure"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writerow({column: printable(column) for column in columns})
@@ -172,7 +138,8 @@ def format_csv(entries: Sequence[Entry]) -> str:
         draw = {name: getattr(entry, name) for name in draws}
         if draw.get("run") is not None:
             draw["run"] = printable(draw["run"])
-        writer.writerow(_csv_row(entry, names, comparisons) | draw)
+        settings = dict(zip(swept, show_settings(entry.swept, swept), strict=True))
+        writer.writerow(settings | _csv_row(entry, names, comparisons) | draw)
     return buffer.getvalue()
 
 

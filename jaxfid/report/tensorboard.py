@@ -6,13 +6,14 @@ from pathlib import Path
 from jaxfid.errors import InputError
 from jaxfid.report.entries import Entry
 from jaxfid.report.printable import printable
+from jaxfid.report.swept import name_settings
 from jaxfid.report.tables import known_metric, metric_names
 
 
 class ScalarWriter:
     """Writes `jaxfid/<metric>` and `jaxfid/<metric>_stderr` at the checkpoints' steps.
 
-    The tags of replicates end in their run and their noise seed.
+    The tags of a sweep and of replicates end in their run, settings and noise seed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +54,8 @@ class ScalarWriter:
 
 
 def _name_draw(entry: Entry) -> str:
-    """A curve has one value at a step, so each run and each noise has curves of its own."""
+    """A curve has one value at a step, so each run, setting and noise has curves of its own."""
     run = "" if entry.run is None else f"/{printable(entry.run)}"
-    return run if entry.noise_seed is None else f"{run}/noise {entry.noise_seed}"
+    settings = f"/{printable(name_settings(entry.swept))}" if entry.swept else ""
+    noise = "" if entry.noise_seed is None else f"/noise {entry.noise_seed}"
+    return f"{run}{settings}{noise}"

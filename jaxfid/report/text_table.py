@@ -21,28 +21,28 @@ def align_columns(rows: Sequence[Row]) -> str:
     return "\n".join(_join(row) for row in zip(*map(_align, zip(*rows, strict=True)), strict=True))
 
 
-def fit_columns(rows: Sequence[Row], width: int = TERMINAL_COLUMNS) -> str:
+def fit_columns(rows: Sequence[Row], width: int = TERMINAL_COLUMNS, *, num_names: int = 1) -> str:
     """Returns the rows as `align_columns` does, in several tables one below the other where need be.
 
-    Each table has the first column; a table that holds one more column may still be too wide.
+    Each table has the columns of names; a table that holds one more column may still be too wide.
 
     Args:
       rows: The first is the head; all are of one length.
       width: Characters of a line.
+      num_names: How many columns come first that say what a row is.
     """
     columns = [_align(column) for column in zip(*rows, strict=True)]
-    tables = _split(columns, width)
+    tables = _split(columns[:num_names], columns[num_names:], width)
     return "\n\n".join("\n".join(map(_join, zip(*table, strict=True))) for table in tables)
 
 
-def _split(columns: Sequence[Row], width: int) -> Iterator[list[Row]]:
-    first, *others = columns
-    table = [first]
+def _split(names: Sequence[Row], others: Sequence[Row], width: int) -> Iterator[list[Row]]:
+    table = [*names]
     for column in others:
         # A table of names alone would say nothing, so one more column is always taken.
-        if len(table) > 1 and _width([*table, column]) > width:
+        if len(table) > len(names) and _width([*table, column]) > width:
             yield table
-            table = [first]
+            table = [*names]
         table.append(column)
     yield table
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxfid.checkpoints.compare import compare_checkpoints
-from jaxfid.checkpoints.noise_seeds import check_noise_seeds
+from jaxfid.checkpoints.sweep import check_noise_seeds
 from jaxfid.errors import InputError
 from jaxfid.report.models import find_models
 from jaxfid.report.run_folder import RunFolder

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxfid.checkpoints.sampler_identity import describe_sampler
+from jaxfid.checkpoints.sampler_identity import describe_arguments, describe_sampler
 from jaxfid.checkpoints.user_modules import find_user_modules
 from jaxfid.errors import InputError
 
@@ -48,7 +48,7 @@ def test_modules_of_the_users_own_are_followed_and_no_others(project, make):
     names = ["ck_late", "ck_package", "ck_package.layers", "ck_package.model", "ck_sampler"]
     assert sorted(found) == names
     assert "ck_late" not in sys.modules  # looked at, not run
-    assert found["ck_package.layers"] == project / "ck_package/layers.py"
+    assert found["ck_package.layers"].file == project / "ck_package/layers.py"
 
 
 @pytest.mark.parametrize("name", ["ck_sampler.py", "ck_late.py", "ck_package/layers.py"])
@@ -122,4 +122,83 @@ def test_arguments_that_cannot_be_compared_need_an_id(make):
 
 
 def test_module_without_a_file_has_no_digest():
-    assert describe_sampler(os.getcwd)["source"] is None
+    assert describe_sampler(os.getcwd)["source"] == {}
+
+
+VALUES = """
+import os
+from ck_config import STEPS
+import ck_config
+
+GUIDANCE = float(os.environ.get("CK_GUIDANCE", "1.0"))
+PASSWORD = os.environ["CK_PASSWORD"]
+count = 0
+
+def make(path):
+    global count
+    import ck_late
+    count += 1
+    if "CK_FLAG" in os.environ:
+        return os.getenv("CK_LATE")
+"""
+
+
+@pytest.fixture
+def values(project, monkeypatch):
+    monkeypatch.setenv("CK_PASSWORD", "secret")
+    (project / "ck_values.py").write_text(VALUES)
+    (project / "ck_config.py").write_text("STEPS = 5\n")
+    return importlib.import_module("ck_values")
+
+
+def difference(before, after):
+    """What a refusal names."""
+    return {
+        f"{part} {name}"
+        for part in ("source", "global", "environment", "arguments")
+        for name in {**before.get(part, {}), **after.get(part, {})}
+        if before[part].get(name) != after[part].get(name)
+    }
+
+
+def test_globals_are_part_of_it_wherever_they_come_from(values, monkeypatch):
+    before = describe_sampler(values.make)
+    monkeypatch.setattr(values, "GUIDANCE", 1.5)
+    assert difference(before, describe_sampler("ck_values:make")) == {"global ck_values.GUIDANCE"}
+    monkeypatch.setattr(sys.modules["ck_config"], "STEPS", 6)
+    assert "global ck_config.STEPS" in difference(before, describe_sampler("ck_values:make"))
+
+
+@pytest.mark.parametrize("name", ["CK_GUIDANCE", "CK_FLAG", "CK_LATE"])
+def test_environment_that_the_source_reads_is_part_of_it(values, monkeypatch, name):
+    before = describe_sampler(values.make)
+    monkeypatch.setenv("CK_OTHER", "1")
+    assert describe_sampler(values.make) == before
+    monkeypatch.setenv(name, "1.5")
+    assert difference(before, describe_sampler(values.make)) == {f"environment {name}"}
+
+
+def test_calls_change_nothing_and_no_text_is_kept(values):
+    before = describe_sampler(values.make)
+    values.make(None)  # counts, and imports another module
+    assert describe_sampler(values.make) == before
+    names = ["ck_config.STEPS", "ck_values.GUIDANCE", "ck_values.PASSWORD", "ck_values.STEPS"]
+    assert sorted(before["global"]) == names
+    assert "secret" not in json.dumps(before)
+
+
+def test_the_module_that_changed_is_named(project, make):
+    before = describe_sampler(make)
+    (project / "ck_package/layers.py").write_text("import os\nthing = 2\n")
+    assert difference(before, describe_sampler(make)) == {"source ck_package.layers"}
+
+
+def test_a_file_that_an_argument_names_is_known_by_its_content(tmp_path):
+    config = tmp_path / "x.yaml"
+    config.write_text("cfg: 1")
+    before = describe_arguments({"config": str(config), "name": "x"})
+    assert describe_arguments({"config": config, "name": "x"}) == before
+    config.write_text("cfg: 2")
+    assert describe_arguments({"config": str(config), "name": "x"}) != before
+    assert before["name"] == "x"
+    assert describe_arguments({"text": "\0" + "x" * 9000})["text"] == "\0" + "x" * 9000

@@ -4,6 +4,7 @@ import argparse
 import csv
 import importlib.util
 import random
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from jaxfid.cli import main
 from jaxfid.cli.compare import add_arguments as add_compare
 from jaxfid.cli.compare import run as run_compare
 from jaxfid.cli.processes import run_joined
+from jaxfid.cli.sampler_options import parse_arguments, parse_axis
 from jaxfid.errors import InputError
 from tests.commands import latest_snapshot, run_jaxfid
 
@@ -113,6 +115,7 @@ def read_scalars(folder):
         (("--samples", "s", "--chunk-size", "0"), "--chunk-size: these are for"),
         (("--samples", "s", "--fail-fast"), "--fail-fast: these are for"),
         (("--samples", "s", "--noise-seeds", "0,1"), "--noise-seeds: these are for"),
+        (("--samples", "s", "--sweep", "a=1", "--labels", "x"), "--sweep, --labels: these are for"),
         (("--samples", "s", "--distributed"), "compare runs as one process"),
         (("--samples", "s", "--coordinator", "localhost:1"), "compare runs as one process"),
         (("--samples", "s", "--process-id", "0"), "compare runs as one process"),
@@ -135,12 +138,62 @@ def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
     monkeypatch.setattr("jaxfid.cli.compare.start_jax", lambda *_: None)
     start = ["compare", "r", "--checkpoints", "c", "--sampler", "m:f", "--out", "o"]
     options = ["--fail-fast", "--step-pattern", "s(.)", "--noise-seeds", "3,1"]
+    options += [
+        "--sampler-args",
+        '{"config": "x.yaml"}',
+        "--sampler-args",
+        "steps=4,ema=0.5,name=a",
+    ]
+    options += ["--sweep", "cfg=1.0,1.5", "--sweep", "mode=fast,slow", "--labels", "balanced:10"]
+    options += ["--sampler-id", "mine"]
     assert main([*start, *options]) == 0
     assert main(start) == 0
-    names = ("fail_fast", "step_pattern", "noise_seeds")
-    assert [tuple(more[name] for name in names) for more in given] == [
-        (True, "s(.)", [3, 1]), (False, None, None),
-    ]  # fmt: skip
+    expected = {
+        "fail_fast": True,
+        "step_pattern": "s(.)",
+        "noise_seeds": [3, 1],
+        "sampler_args": {"config": "x.yaml", "steps": 4, "ema": 0.5, "name": "a"},
+        "sweep": {"cfg": [1.0, 1.5], "mode": ["fast", "slow"]},
+        "labels": "balanced:10",
+        "sampler_id": "mine",
+    }
+    assert {name: given[0][name] for name in expected} == expected
+    assert not {"noise_seeds", "sampler_args", "sweep", "labels", "num_images"} & given[1].keys()
+    assert main([*start, "--sweep", "cfg=1", "--sweep", "cfg=2"]) == 2
+    assert "sweep: expected cfg once, found it twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1", {"a": 1}),
+        ("a=1.5,b=true,c=null,d=x y,e=", {"a": 1.5, "b": True, "c": None, "d": "x y", "e": ""}),
+        ("a=NaN,b=k=v", {"a": "NaN", "b": "k=v"}),
+        (' {"a": "x,y", "b": [1, 2]}', {"a": "x,y", "b": [1, 2]}),
+    ],
+)
+def test_arguments_of_a_sampler(text, expected):
+    assert parse_arguments(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "message"),
+    [
+        (parse_arguments, "a", "expected NAME=VALUE,... or JSON, found 'a'"),
+        (parse_arguments, "a=1,2", "expected NAME=VALUE,... or JSON"),
+        (parse_arguments, "a=1,a=2", "expected each name once"),
+        (parse_arguments, '{"a": 1', "expected JSON"),
+        (parse_axis, "cfg", "expected NAME=VALUE,VALUE, found 'cfg'"),
+        (parse_axis, "cfg=[1", "expected JSON"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_refused(parse, text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
+        parse(text)
+
+
+def test_an_axis_with_commas_in_its_values_is_a_list_of_json():
+    assert parse_axis('prompt=["a, b", "c"]') == {"prompt": ["a, b", "c"]}
 
 
 def test_seeds_that_are_no_numbers_are_refused(capsys):

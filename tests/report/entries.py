@@ -18,6 +18,7 @@ def make_entry(
     pictures=(),
     run=None,
     noise_seed=None,
+    swept=None,
     **metrics,
 ):
     """A checkpoint whose FID has this standard error; sets of one seed share their noise."""
@@ -31,6 +32,7 @@ def make_entry(
     return Entry(
         name, step, f"stamp {step}", 1.5, SetResult(name, NUM_IMAGES, scores, (), warnings), None,
         {kind: [Picture(**p) for p in found] for kind, found in dict(pictures).items()}, run, noise_seed,
+        swept or {},
     )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from jaxfid.report.entries import from_line, name_draw, to_line
+from jaxfid.report.entries import from_line, to_line
 from jaxfid.report.model_table import format_tables, model_rows
 from jaxfid.report.models import compare_models, find_models
 from jaxfid.report.page import make_page
+from jaxfid.report.row_names import short_names
 from jaxfid.report.run_folder import RunFolder
-from jaxfid.report.tables import format_csv, format_json, format_table, short_names
+from jaxfid.report.swept import name_row
+from jaxfid.report.tables import format_csv, format_json, format_table
 from tests.report.entries import make_entry, make_failure
 
 FIDS = {10: (9.0, 9.2, 9.4), 20: (4.0, 4.1, 4.2)}
@@ -20,7 +22,7 @@ FIDS = {10: (9.0, 9.2, 9.4), 20: (4.0, 4.1, 4.2)}
 
 def draw(step, fid, *, run=None, noise=None, own="{step}.msgpack", **more):
     name = own.format(step=step) if run is None else f"{run}/{own.format(step=step)}"
-    name = name if noise is None else name_draw(name, noise)
+    name = name if noise is None else name_row(name, {}, noise)
     return make_entry(step, fid, name=name, run=run, noise_seed=noise, **more)
 
 
@@ -193,3 +195,55 @@ def test_replicates_without_steps_are_dots_without_a_band(make):
     assert "best has the lowest FID, 1.50 \N{PLUS-MINUS SIGN} 0.50 over 2 noise seeds" in text
     assert "</span>each draw</li>" in text
     assert "deviation between" not in text
+
+
+def swept(step, cfg, fid, **more):
+    settings = {"cfg": cfg, "mode": "fast"}
+    name = name_row(f"{step}.msgpack", settings, more.get("noise_seed"))
+    return make_entry(step, fid, name=name, swept=settings, **more)
+
+
+SWEPT = [
+    swept(step, cfg, step / 10 + cfg + seed / 100, noise_seed=seed)
+    for step in (10, 20)
+    for cfg in (1.0, 10.0, 2.5)
+    for seed in (0, 1)
+]
+
+
+def test_settings_are_columns_of_every_table(tmp_path):
+    run = RunFolder(tmp_path)
+    for entry in SWEPT[::-1]:
+        run.add(entry)
+    # By step, then by the size of a setting, then by seed: 2.5 before 10.
+    assert [entry.swept["cfg"] for entry in run.entries[:6]] == [1, 1, 2.5, 2.5, 10, 10]
+    each, models, gaps = format_tables(run.entries).split("\n\n")
+    assert each.splitlines()[0].split() == ["checkpoint", "cfg", "mode", "FID"]
+    assert each.splitlines()[3].split()[:5] == ["10", "noise", "0", "2.5", "fast"]
+    assert models.splitlines()[0].split()[:4] == ["model", "cfg", "mode", "over"]
+    assert models.splitlines()[2].split()[:7] == [
+        "step",
+        "10",
+        "2.5",
+        "fast",
+        "2",
+        "noise",
+        "seeds",
+    ]
+    assert gaps.splitlines()[2].split()[:5] == ["step", "10", "2.5", "fast", "1.5000"]
+    row = list(csv.DictReader(format_csv(run.entries).splitlines()))[3]
+    assert (row["noise_seed"], row["cfg"], row["mode"]) == ("1", "2.5", "fast")
+    again = from_line(to_line(SWEPT[4]).encode())
+    assert (again.swept, again.own_name) == ({"cfg": 2.5, "mode": "fast"}, "10.msgpack")
+    fields = json.loads(to_line(SWEPT[4])) | {"swept": {"cfg": [1]}}
+    with pytest.raises(ValueError, match="a setting a list, which is not of its type"):
+        from_line(json.dumps(fields).encode())
+
+
+def test_split_tables_repeat_the_settings():
+    entries = [
+        swept(10, cfg, 3.0, kid=1.0, precision=0.1, recall=0.2, coverage=0.3) for cfg in (1, 2)
+    ]
+    tables = format_table(entries).split("\n\n")
+    assert len(tables) > 1
+    assert all(table.split()[:3] == ["checkpoint", "cfg", "mode"] for table in tables)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from jaxfid.report.row_names import short_names
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import (
     compare_entries,
@@ -14,7 +15,6 @@ from jaxfid.report.tables import (
     format_csv,
     format_json,
     format_table,
-    short_names,
     show_metric,
 )
 from jaxfid.report.text_table import align_columns
