@@ -12,6 +12,8 @@ from etils import epath
 from jaxfid.checkpoints.steps import compile_step_pattern, find_step
 from jaxfid.errors import InputError
 from jaxfid.report.swept import Swept
+from jaxfid.storage.digests import digest_json
+from jaxfid.storage.faults import UnreachableError
 from jaxfid.storage.files import FileStat, list_objects, open_file, stat_file
 from jaxfid.storage.paths import RemotePath, as_path, match_paths
 
@@ -55,22 +57,30 @@ class Checkpoint:
     swept: Swept = dataclasses.field(default_factory=dict)
 
     def stamp(self) -> str | None:
-        """Returns its size and time, which change when it is written again; None where it is gone."""
-        status = self._status()
-        return None if status is None else f"{status[0]} bytes at {status[1]}"
+        """Returns its size and time, of objects their versions, which change when it is written again.
+
+        None where it is gone.
+        """
+        found = self._stats()
+        if not found:
+            return None
+        versions = sorted(s.version for s in found if s.version is not None)
+        changed = digest_json(versions) if versions else _last_change_ns(found)
+        return f"{sum(s.num_bytes for s in found)} bytes at {changed}"
 
     def is_settled(self, seconds: float) -> bool:
         """Returns whether it is there and its files say that they did not change for so long."""
-        status = self._status()
-        return status is not None and time.time() - status[1] / 1e9 >= seconds
+        found = self._stats()
+        return bool(found) and time.time() - _last_change_ns(found) / 1e9 >= seconds
 
-    def _status(self) -> tuple[int, int] | None:
-        """Bytes, and nanoseconds of the last change."""
+    def _stats(self) -> list[FileStat]:
+        """What is known of its files; nothing where it is gone, as a training job deletes old ones."""
         try:
-            found = [s for path in {self.path, *self.shards} for s in _stats_below(path)]
-        except (OSError, InputError):  # a training job deletes old ones
-            return None
-        return sum(s.num_bytes for s in found), max((s.mtime_ns or 0 for s in found), default=0)
+            return [s for path in {self.path, *self.shards} for s in _stats_below(path)]
+        except UnreachableError:
+            raise
+        except (OSError, InputError):
+            return []
 
 
 def find_checkpoints(
@@ -196,7 +206,7 @@ def _checkpoints_in(folder: epath.Path, pattern: re.Pattern[str] | None) -> list
 def _names_in(folder: epath.Path) -> set[str]:
     try:
         return {child.name for child in folder.iterdir()}
-    except OSError:  # a file, or deleted while we look
+    except (FileNotFoundError, NotADirectoryError):  # a file, or deleted while we look
         return set()
 
 
@@ -247,6 +257,10 @@ def _index_of(shards: Sequence[epath.Path]) -> epath.Path:
     match = _SHARD.fullmatch(shards[0].name)
     index = shards[0].parent / f"{match[1]}{match[4]}.index.json" if match else shards[0]
     return index if index.is_file() else shards[0]
+
+
+def _last_change_ns(found: Sequence[FileStat]) -> int:
+    return max((s.mtime_ns or 0 for s in found), default=0)
 
 
 def _stats_below(path: epath.Path) -> Iterator[FileStat]:

@@ -18,6 +18,7 @@ from jaxfid.images.zips import ZipMember, list_zip
 from jaxfid.storage.files import stat_file
 from jaxfid.storage.npy import read_npy_header
 from jaxfid.storage.npz import read_npz
+from jaxfid.storage.paths import is_remote
 from jaxfid.storage.random_access import FileReader, InflatingReader, Reader
 
 _HEADER_BYTES = 4096  # an array of images has one of 128; only text in its type makes longer ones
@@ -39,6 +40,7 @@ class ArrayFileSource(ImageSource):
         self.name = name
         self._path = path
         self._version = stat_file(path)
+        self.is_remote = is_remote(path)
         self._member = _find_member(path) if path.suffix.lower() == ".npz" else None
         self._reader, self._offset, num_bytes = _open_array(path, self._member)
         shape, header_bytes = _read_header(self._reader, self._offset, num_bytes, name)
@@ -69,8 +71,8 @@ class ArrayFileSource(ImageSource):
         """Returns the image's size and a digest of its bytes, or the checksum of the whole array."""
         if self._member is not None:
             return f"{math.prod(self._shape)} {self._member.crc}"
-        read_at = functools.partial(self._read_at, index)
-        return sample_content(read_at, math.prod(self._shape), whole=whole)
+        read_at, version = functools.partial(self._read_at, index), self._version.version
+        return sample_content(read_at, math.prod(self._shape), whole=whole, version=version)
 
     def version(self, index: int) -> str:
         """Returns the modification time and inode of an `.npy` file; of an `.npz` its checksum is enough."""
@@ -86,8 +88,9 @@ class ArrayFileSource(ImageSource):
             return
         with self._lock:
             crc = 0
-            for offset in range(0, 0 if self._is_checked else self._num_bytes, _CHECKED_BYTES):
-                length = min(_CHECKED_BYTES, self._num_bytes - offset)
+            piece_bytes = max(_CHECKED_BYTES, self._reader.piece_bytes)
+            for offset in range(0, 0 if self._is_checked else self._num_bytes, piece_bytes):
+                length = min(piece_bytes, self._num_bytes - offset)
                 crc = zlib.crc32(self._reader.read_at(self._start + offset, length), crc)
             if not self._is_checked and crc != self._member.crc:
                 raise InputError(f"{self.name}: corrupt, its checksum does not fit")

@@ -20,6 +20,9 @@ from jaxfid.images.interface import ImageSource
 CANVAS_SIDES_PX = (32, 64, 128, 256, 512)
 """Sides of the square canvases that batches come in, so that few shapes are ever compiled."""
 
+REMOTE_WORKERS = 32
+"""Threads that read from a place far away: they wait for answers, not for cores."""
+
 _LOOKAHEAD_BATCHES = 2  # one for the device to take next, one under way
 _CHUNK_IMAGES = 16  # handing a task over costs some 20 us, decoding a small image no more
 
@@ -129,7 +132,7 @@ class Batches:
           source: Where the images come from.
           batch_size: Images in a batch of all processes together.
           num_workers: Threads that decode; with 0 the iterating thread does; None is one for each core
-            that this process may use.
+            that this process may use, and `REMOTE_WORKERS` at least for a source far away.
           prepare: What is done to every image in the workers: crops, and the reduction of a side above 512
             pixels, the largest canvas.
           on_error: Whether an unreadable image ends the pass ("fail") or is left out ("skip").
@@ -139,7 +142,8 @@ class Batches:
         Raises:
           InputError: An argument is out of range.
         """
-        num_workers = count_usable_cores() if num_workers is None else num_workers
+        if num_workers is None:
+            num_workers = max(count_usable_cores(), REMOTE_WORKERS if source.is_remote else 0)
         _check_arguments(batch_size, num_workers, on_error, share)
         num_batches = -(-len(source) // batch_size)
         if not 0 <= start <= num_batches:

@@ -12,7 +12,14 @@ from jaxfid.images.decode import MAX_IMAGE_BYTES
 from jaxfid.images.formats import HEAD_BYTES, is_service_folder
 from jaxfid.images.interface import name_some, sample_content
 from jaxfid.images.listing import ListedSource
-from jaxfid.storage.files import FileStat, list_objects, open_file, read_file, stat_file
+from jaxfid.storage.files import (
+    FileStat,
+    list_objects,
+    open_file,
+    read_file,
+    stat_file,
+    stat_objects,
+)
 from jaxfid.storage.paths import RemotePath
 
 
@@ -40,12 +47,14 @@ class FolderSource(ListedSource):
         """Takes what `list_files` found below `root`; raises InputError if no name is an image's."""
         self._root = root
         self._objects = listing.objects
+        self.is_remote = isinstance(root, RemotePath)
         remarks = _describe_repeated(listing.repeated)
         super().__init__(listing.names, name=name, image_key=image_key, remarks=remarks)
 
     def read_content(self, key: str) -> bytes:
         """Returns a file's bytes."""
-        return read_file(self._root / key, max_bytes=MAX_IMAGE_BYTES)
+        listed = self._objects.get(key)
+        return read_file(self._root / key, max_bytes=MAX_IMAGE_BYTES, listed=listed)
 
     def read_head(self, key: str) -> bytes:
         """Returns a file's first bytes; none of an object, as each costs a request."""
@@ -60,7 +69,7 @@ class FolderSource(ListedSource):
         return str(self._root / key)
 
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
-        """Returns the file's size and a digest of its bytes; an object's size and time of change."""
+        """Returns the file's size and a digest of its bytes; an object's size and version."""
         key = self.keys[index]
         if key in self._objects and not whole:
             return _fingerprint_object(self._objects[key])
@@ -75,8 +84,10 @@ class FileListSource(ListedSource):
     """Image files by their paths, in the order of these."""
 
     def __init__(self, paths: Mapping[str, epath.Path], *, name: str) -> None:
-        """Takes the paths by their keys; raises InputError if one is not an image's."""
+        """Takes the paths by their keys; raises InputError if one is not an image's, or not there."""
         self._paths = paths
+        self._objects = stat_objects(paths.values())
+        self.is_remote = bool(self._objects)
         super().__init__(list(paths), name=name, image_key=None)
         if self.others:
             raise InputError(f"{name}: expected image files alone, found {name_some(self.others)}")
@@ -86,7 +97,8 @@ class FileListSource(ListedSource):
 
     def read_content(self, key: str) -> bytes:
         """Returns a file's bytes."""
-        return read_file(self._paths[key], max_bytes=MAX_IMAGE_BYTES)
+        listed = self._objects.get(self._paths[key])
+        return read_file(self._paths[key], max_bytes=MAX_IMAGE_BYTES, listed=listed)
 
     def read_head(self, key: str) -> bytes:
         """Returns nothing: a list with other files than images is an error anyway."""
@@ -97,8 +109,11 @@ class FileListSource(ListedSource):
         return str(self._paths[key])
 
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
-        """Returns the file's size and a digest of its bytes."""
-        return _fingerprint_file(self._paths[self.keys[index]], whole=whole)
+        """Returns the file's size and a digest of its bytes; an object's size and version."""
+        path = self._paths[self.keys[index]]
+        if path in self._objects and not whole:
+            return _fingerprint_object(self._objects[path])
+        return _fingerprint_file(path, whole=whole)
 
     def version(self, index: int) -> str:
         """Returns the file's modification time and inode."""
@@ -106,8 +121,6 @@ class FileListSource(ListedSource):
 
 
 def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
-    if isinstance(path, RemotePath) and not whole:  # each look at an object's bytes is a request
-        return _fingerprint_object(stat_file(path))
     with open_file(path, buffering=0) as file:
 
         def read_at(offset: int, num_bytes: int) -> bytes:
@@ -118,8 +131,8 @@ def _fingerprint_file(path: epath.Path, *, whole: bool) -> str:
 
 
 def _fingerprint_object(found: FileStat) -> str:
-    """Returns size and time of change, which are the same for every machine that asks."""
-    return f"{found.num_bytes} {found.mtime_ns}"
+    """Returns size and version (ETag, generation), the same for every machine that asks."""
+    return f"{found.num_bytes} {found.version}"
 
 
 def _version_of_file(path: epath.Path) -> str:

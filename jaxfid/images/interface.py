@@ -35,6 +35,8 @@ class ImageSource(abc.ABC):
       others: Files that lie beside the images and are none of them, sorted; hidden ones are not listed.
       remarks: Sentences on what was left out, or on what may not be meant, for the user to read.
       drawn: Whether images are made in chunks when they are read, from what their fingerprints say.
+      is_remote: Whether each image is a request to a place far away: more are read at once than there are
+        cores.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImageSource(abc.ABC):
     others: Sequence[str] = ()
     remarks: Sequence[str] = ()
     drawn: bool = False
+    is_remote: bool = False
 
     @abc.abstractmethod
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -115,7 +118,7 @@ class _Subset(ImageSource):
         self.name = source.name
         self.keys = [source.keys[index] for index in indices]
         self.others, self.remarks = source.others, source.remarks
-        self.drawn = source.drawn
+        self.drawn, self.is_remote = source.drawn, source.is_remote
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
@@ -134,7 +137,11 @@ class _Subset(ImageSource):
 
 
 def sample_content(
-    read_at: Callable[[int, int], bytes | memoryview], num_bytes: int, *, whole: bool = False
+    read_at: Callable[[int, int], bytes | memoryview],
+    num_bytes: int,
+    *,
+    whole: bool = False,
+    version: str | None = None,
 ) -> str:
     """Returns the size of some content and a digest of it, whole or of bytes spread over it.
 
@@ -142,7 +149,11 @@ def sample_content(
       read_at: From offset and number of bytes to these bytes.
       num_bytes: Size of the content.
       whole: Whether to read all of it, however large.
+      version: What a bucket calls the content; where there is one it stands for the digest, as each look at
+        an object's bytes is a request.
     """
+    if version is not None and not whole:
+        return f"{num_bytes} {version}"
     # Any change of a compressed image changes nearly all bytes behind it, so that few are enough; a raw one
     # is told from another by pieces as long as a row of pixels, spread over its height.
     digest = hashlib.sha256()

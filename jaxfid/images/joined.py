@@ -27,6 +27,7 @@ class JoinedSource(ImageSource):
         self.keys = [f"{prefix}/{key}" for prefix, source in sources.items() for key in source.keys]
         self.others, self.remarks = others, remarks
         self._sources = list(sources.values())
+        self.is_remote = any(source.is_remote for source in self._sources)
         self._ends = list(itertools.accumulate(len(source) for source in self._sources))
 
     @functools.cached_property

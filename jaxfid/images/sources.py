@@ -1,5 +1,6 @@
 """Opens whatever holds images as an `ImageSource`."""
 
+import concurrent.futures
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from jaxfid.images.tars import TarSource
 from jaxfid.images.tfds import SCHEME, open_tfds
 from jaxfid.images.zips import ZipSource
 from jaxfid.storage.files import reading
-from jaxfid.storage.paths import as_path
+from jaxfid.storage.paths import RemotePath, as_path
 
 _KINDS = "a folder, a .zip, .tar, .npz or .npy file, tfds:NAME/SPLIT"
 _COMPRESSED_TARS = (".tgz", ".tbz", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -29,6 +30,7 @@ _ARRAY_FILES = (".npy", ".npz")
 _SHARDS = (".tar", *_ARRAY_FILES)
 _NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")  # WebDataset's way to name shards
 _MAX_SHARDS = 100_000
+_OPENED_AT_ONCE = 16  # in a bucket each takes some requests
 
 
 def open_source(images: object, *, image_key: str | None = None) -> ImageSource:
@@ -97,13 +99,15 @@ def _unknown_kind(images: object) -> InputError:
 def _open_path(name: str, image_key: str | None) -> ImageSource:
     path = as_path(name)
     with reading(path):  # names that are too long or hold a null byte
-        is_folder, is_there = bool(name) and path.is_dir(), bool(name) and path.exists()
+        is_there = bool(name) and path.exists()
+        is_folder = is_there and path.is_dir()
     if is_folder:
         return _open_folder(path, name, image_key)
     if not is_there:
         if shards := _expand(name):
             return _open_paths(shards, image_key)
-        raise InputError(f"{name}: expected {_KINDS}, found nothing there")
+        found = "nothing there" if not isinstance(path, RemotePath) else path.describe_absence()
+        raise InputError(f"{name}: expected {_KINDS}, found {found}")
     if name.lower().endswith(_COMPRESSED_TARS):
         raise InputError(f"{name}: a compressed tar cannot be read in parts; unpack it to .tar")
     suffix = path.suffix.lower()
@@ -135,7 +139,9 @@ def _open_folder(root: epath.Path, name: str, image_key: str | None) -> ImageSou
 def _join_array_files(
     paths: Mapping[str, epath.Path], name: str, listing: Listing | None = None
 ) -> ImageSource:
-    sources = {key: ArrayFileSource(path, name=str(path)) for key, path in paths.items()}
+    with concurrent.futures.ThreadPoolExecutor(_OPENED_AT_ONCE, "jaxfid-open") as pool:
+        opened = pool.map(lambda path: ArrayFileSource(path, name=str(path)), paths.values())
+        sources = dict(zip(paths, opened, strict=True))
     others = list_others(listing.names, paths) if listing else []
     return JoinedSource(sources, name=name, others=others, remarks=describe_others(others))
 
@@ -146,8 +152,8 @@ def _open_paths(given: Sequence[str], image_key: str | None) -> ImageSource:
         raise InputError("images: expected every file once, found one twice")
     # One kind: an archive and the images that were unpacked from it must not be added up.
     kinds = {_kind(key) for key in paths}
-    if len(kinds) > 1 or None in kinds or not all(path.is_file() for path in paths.values()):
-        wrong = [key for key, path in paths.items() if _kind(key) is None or not path.is_file()]
+    wrong = [key for key, path in paths.items() if _kind(key) is None or _is_missing(path)]
+    if len(kinds) > 1 or wrong:
         found = name_some(wrong) or "several kinds"
         expected = "a list of existing files of one kind, .tar, .npz, .npy or images"
         raise InputError(f"images: expected {expected}, found {found}")
@@ -157,6 +163,11 @@ def _open_paths(given: Sequence[str], image_key: str | None) -> ImageSource:
     if kinds == {"array"}:
         return _join_array_files(dict(sorted(paths.items())), name)
     return TarSource(paths, name=name, image_key=image_key)
+
+
+def _is_missing(path: epath.Path) -> bool:
+    """Whether there is no such file on this machine; objects are asked for by what opens them, at once."""
+    return not isinstance(path, RemotePath) and not path.is_file()
 
 
 def _kind(key: str) -> str | None:

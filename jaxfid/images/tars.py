@@ -1,5 +1,6 @@
 """Image files in tar archives (WebDataset's shards among them), read where they lie."""
 
+import concurrent.futures
 import functools
 import tarfile
 import typing
@@ -14,12 +15,14 @@ from jaxfid.images.formats import HEAD_BYTES, is_image_name
 from jaxfid.images.interface import name_some, sample_content
 from jaxfid.images.listing import ListedSource
 from jaxfid.storage.files import open_file, stat_file
+from jaxfid.storage.paths import is_remote
 from jaxfid.storage.random_access import FileReader
 from jaxfid.storage.streams import ByteReader
 
 _BLOCK_BYTES = 512
 _END_BLOCKS = 2  # of zeros, by the format
 _OPEN_SHARDS = 64
+_LISTED_AT_ONCE = 4  # in a bucket a listing is a download of the whole archive: tar has no index
 _READ_BYTES = 1 << 20
 
 
@@ -44,14 +47,19 @@ class TarSource(ListedSource):
     ) -> None:
         """Takes the archives by what keys are to call them; one alone is not named in keys."""
         members = []
-        for prefix, path in paths.items():
+        with concurrent.futures.ThreadPoolExecutor(_LISTED_AT_ONCE, "jaxfid-list") as pool:
+            listings = list(pool.map(list_tar, paths.values()))
+            self._versions = dict(
+                zip(paths.values(), pool.map(stat_file, paths.values()), strict=True)
+            )
+        for prefix, listing in zip(paths, listings, strict=True):
             before = f"{prefix}/" if len(paths) > 1 else ""
-            members += [(before + member.name, member) for member in list_tar(path)]
+            members += [(before + member.name, member) for member in listing]
         if twice := [key for key, count in Counter(k for k, _ in members).items() if count > 1]:
             raise InputError(f"{name}: expected every path once, found twice {name_some(twice)}")
         self._members: dict[str, TarMember] = dict(members)
         self._open = functools.lru_cache(_OPEN_SHARDS)(FileReader)
-        self._versions = {path: stat_file(path) for path in paths.values()}
+        self.is_remote = any(map(is_remote, paths.values()))
         super().__init__(list(self._members), name=name, image_key=image_key, are_samples=True)
 
     def read_content(self, key: str) -> bytes:
@@ -81,8 +89,9 @@ class TarSource(ListedSource):
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns the member's size and a digest of its bytes."""
         member = self._members[self.keys[index]]
-        read_at = functools.partial(self._read_at, member)
-        return sample_content(read_at, member.num_bytes, whole=whole)
+        read_at, archive = functools.partial(self._read_at, member), self._versions[member.path]
+        version = archive.version and f"{member.offset} of {archive.num_bytes} {archive.version}"
+        return sample_content(read_at, member.num_bytes, whole=whole, version=version)
 
     def version(self, index: int) -> str:
         """Returns the modification time and inode of the archive."""

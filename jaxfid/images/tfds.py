@@ -18,7 +18,7 @@ from jaxfid.images.decode import decode_image
 from jaxfid.images.interface import ImageSource, digest_lines, name_some, sample_content
 from jaxfid.images.tfrecord import Shard, TfRecords
 from jaxfid.storage.files import read_file, stat_file
-from jaxfid.storage.paths import as_path
+from jaxfid.storage.paths import as_path, is_remote
 from jaxfid.storage.random_access import FileReader
 
 SCHEME = "tfds:"
@@ -57,6 +57,7 @@ class TfdsSource(ImageSource):
         self.keys = make_position_keys(len(records))
         self._records, self._features = records, features
         self._shards = shards
+        self.is_remote = any(is_remote(shard.filename) for shard in shards)
         files = [stat_file(shard.filename) for shard in shards]
         self._version = digest_lines(f"{file.mtime_ns} {file.inode}" for file in files)
 
@@ -129,7 +130,7 @@ def open_tfds(spec: str, *, data_dir: str | os.PathLike[str] | None = None) -> T
 
 def _describe_shard(shard: Shard) -> str:
     file = FileReader(shard.filename)
-    sampled = sample_content(file.read_at, file.num_bytes)
+    sampled = sample_content(file.read_at, file.num_bytes, version=file.version)
     return f"{as_path(shard.filename).name} {shard.skip} {shard.take} {sampled}"
 
 

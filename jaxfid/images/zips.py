@@ -16,11 +16,15 @@ from jaxfid.images.formats import HEAD_BYTES
 from jaxfid.images.interface import name_some
 from jaxfid.images.listing import ListedSource
 from jaxfid.storage.files import open_file
+from jaxfid.storage.paths import is_remote
 from jaxfid.storage.random_access import FileReader
 from jaxfid.storage.streams import ByteReader
 
 _MEMBER = b"PK\3\4"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+_EXTRA_BYTES = (
+    64  # behind a member's name, as most writers have them: times, owner, sizes of 64 bits
+)
 _END_BYTES = 22  # of the last record, before its comment
 _UNCOUNTED = 0xFFFF  # its number of members where 16 bits do not hold it
 _PACKED_HEAD_BYTES = 1024  # enough to inflate the first bytes, behind the tables of a block
@@ -39,10 +43,26 @@ class ZipMember(typing.NamedTuple):
     def data_offset(self, file: FileReader) -> int:
         """Returns where the packed bytes begin, which only the header before them knows."""
         header = file.read_at(self.header_offset, _LOCAL_HEADER.size)
-        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
+        return self.header_offset + self._header_bytes(header, file)
+
+    def _header_bytes(self, start: bytes, file: FileReader) -> int:
+        """The length of the header that some bytes start with."""
+        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(start)
         if signature != _MEMBER:
             raise InputError(f"{file.path}: corrupt zip, {self.name} is not where it should be")
-        return self.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+        return _LOCAL_HEADER.size + name_bytes + extra_bytes
+
+    def _read_packed(self, file: FileReader, num_bytes: int) -> bytes:
+        """The first packed bytes, mostly by one read: in a bucket each is a request."""
+        guessed = _LOCAL_HEADER.size + len(self.name.encode("utf-8", "replace")) + _EXTRA_BYTES
+        length = min(guessed + num_bytes, file.num_bytes - self.header_offset)
+        if length < _LOCAL_HEADER.size:
+            raise InputError(f"{file.path}: cut off, ends before byte {self.header_offset}")
+        data = file.read_at(self.header_offset, length)
+        begin = self._header_bytes(data, file)
+        if begin + num_bytes > length:  # what stands behind the name is long
+            return file.read_at(self.header_offset + begin, num_bytes)
+        return data[begin : begin + num_bytes]
 
     def read(self, file: FileReader, *, max_bytes: int) -> bytes:
         """Returns the whole member, checked against its checksum."""
@@ -51,7 +71,7 @@ class ZipMember(typing.NamedTuple):
                 f"{file.path}/{self.name}: expected at most {max_bytes} bytes in a file of this kind, "
                 f"found {max(self.num_bytes, self.packed_bytes)}"
             )
-        data = file.read_at(self.data_offset(file), self.packed_bytes)
+        data = self._read_packed(file, self.packed_bytes)
         if self.deflated:
             # One byte more than declared is enough to find out that there are more.
             data = self._inflate(data, self.num_bytes + 1, file)
@@ -63,7 +83,7 @@ class ZipMember(typing.NamedTuple):
         """Returns the member's first bytes, unchecked; none where they cannot be had."""
         try:
             packed = min(self.packed_bytes, _PACKED_HEAD_BYTES)
-            data = file.read_at(self.data_offset(file), packed)
+            data = self._read_packed(file, packed)
             return self._inflate(data, HEAD_BYTES, file) if self.deflated else data[:HEAD_BYTES]
         except InputError:
             return b""  # no image then, and not to be read again
@@ -147,6 +167,7 @@ class ZipSource(ListedSource):
             raise InputError(f"{name}: expected every path once, found twice {name_some(twice)}")
         self._members = {member.name: member for member in members}
         self._file = FileReader(path)
+        self.is_remote = is_remote(path)
         super().__init__(list(self._members), name=name, image_key=image_key)
 
     def read_content(self, key: str) -> bytes:

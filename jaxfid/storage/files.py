@@ -1,19 +1,20 @@
 """The one writer and the one way to open a file, local or in a bucket."""
 
+import concurrent.futures
 import contextlib
 import datetime
 import io
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import fsspec
 from etils import epath
 
-from jaxfid.errors import InputError
+from jaxfid.errors import InputError, JaxfidError
 from jaxfid.storage.paths import RemotePath, as_path, is_remote
+from jaxfid.storage.retries import MAX_CONNECTIONS
 from jaxfid.storage.streams import ByteReader
 
 Content = bytes | str | Callable[[io.BufferedIOBase], object]
@@ -31,11 +32,13 @@ class FileStat(NamedTuple):
       num_bytes: Its size.
       mtime_ns: When its content was last changed; None where the place does not say.
       inode: Its number on this machine's file system; None for an object.
+      version: What a bucket calls this content of the object, such as its ETag; None for a local file.
     """
 
     num_bytes: int
     mtime_ns: int | None
     inode: int | None
+    version: str | None = None
 
 
 @contextlib.contextmanager
@@ -56,13 +59,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 def _naming(path: str | os.PathLike[str], fault: str) -> Iterator[None]:
     try:
         yield
-    except InputError:
+    except JaxfidError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{os.fspath(path)!s}: {fault}: {reason}") from error
     except Exception as error:
-        # Each library that serves a place has errors of its own: no login, no bucket, no network.
+        # Each library that serves a place has errors of its own, and not all are known.
         if not is_remote(path):
             raise
         raise InputError(f"{os.fspath(path)!s}: {fault}: {error!r}") from error
@@ -126,33 +129,76 @@ def list_objects(folder: RemotePath) -> dict[str, FileStat]:
         return {name: _object_stat(info) for name, info in folder.find().items()}
 
 
+def stat_objects(paths: Iterable[epath.Path]) -> dict[epath.Path, FileStat]:
+    """Returns what is known of those of some paths that are objects, which are asked for at once.
+
+    Raises:
+      InputError: One is not there, or no object.
+    """
+    objects = [path for path in paths if isinstance(path, RemotePath)]
+    with concurrent.futures.ThreadPoolExecutor(MAX_CONNECTIONS, "jaxfid-stat") as pool:
+        return dict(zip(objects, pool.map(stat_file, objects), strict=True))
+
+
 def _object_stat(info: Mapping[str, object]) -> FileStat:
-    """Size and time; each place has a name of its own for the time."""
+    """Size, time and version; each place has names of its own for the last two."""
+    versions = (info.get(name) for name in ("generation", "ETag", "etag"))
+    version = next((v for v in versions if isinstance(v, str) and v), None)
     times = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "created"))
     times = (t.timestamp() if isinstance(t, datetime.datetime) else t for t in times)
     time = next((t for t in times if isinstance(t, int | float)), None)
     num_bytes = info.get("size")
     if info.get("type") == "directory" or not isinstance(num_bytes, int):
         raise InputError(f"{info.get('name')}: expected a file, found a folder or a stream")
-    return FileStat(num_bytes, None if time is None else int(time * 1e6) * 1000, None)
+    mtime_ns = None if time is None else int(time * 1e6) * 1000
+    if version is None and mtime_ns is not None:  # the next best, where a place has no versions
+        version = f"of {mtime_ns} ns"
+    return FileStat(num_bytes, mtime_ns, None, version)
 
 
-def read_file(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
+def read_file(
+    path: str | os.PathLike[str], *, max_bytes: int, listed: FileStat | None = None
+) -> bytes:
     """Returns a file's bytes.
+
+    Args:
+      path: The file.
+      max_bytes: How large a file of its kind may be.
+      listed: What a listing said of an object, which is then read by one request.
 
     Raises:
       InputError: The file is larger than `max_bytes`, or cannot be read.
     """
+    if is_remote(path):
+        return _read_object(RemotePath(path), max_bytes, listed)
     with open_file(path, buffering=0) as file, reading(path):
         num_bytes = file.seek(0, os.SEEK_END)  # found before anything is allocated
         file.seek(0)
         data = file.read() if num_bytes <= max_bytes else b""
     if max(num_bytes, len(data)) > max_bytes:  # the second where it grew meanwhile
+        raise _too_large(path, max_bytes, max(num_bytes, len(data)))
+    return data
+
+
+def _read_object(path: RemotePath, max_bytes: int, listed: FileStat | None) -> bytes:
+    num_bytes = (listed or stat_file(path)).num_bytes
+    if num_bytes > max_bytes:
+        raise _too_large(path, max_bytes, num_bytes)
+    with reading(path):
+        # One byte more tells an object that is longer by now.
+        data = path.read_range(0, num_bytes + 1 if num_bytes else 0)
+    if len(data) != num_bytes:
         raise InputError(
-            f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, found "
-            f"{max(num_bytes, len(data))}"
+            f"{path}: expected {num_bytes} bytes as it was listed, found another length; it was "
+            "replaced meanwhile, start again"
         )
     return data
+
+
+def _too_large(path: str | os.PathLike[str], max_bytes: int, found: int) -> InputError:
+    return InputError(
+        f"{os.fspath(path)}: expected at most {max_bytes} bytes in a file of this kind, found {found}"
+    )
 
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
@@ -267,12 +313,7 @@ def _sync_folder(folder: epath.Path) -> None:
 def _put(path: RemotePath, content: Content) -> None:
     buffer = io.BytesIO()
     _write(buffer, content)
-    system, key = fsspec.url_to_fs(str(path))
-    try:
-        system.pipe_file(key, buffer.getvalue())
-    except FileNotFoundError:  # a place with real folders, which a bucket has not
-        system.makedirs(system._parent(key), exist_ok=True)
-        system.pipe_file(key, buffer.getvalue())
+    path.put(buffer.getvalue())
 
 
 def _write(file: io.BufferedIOBase, content: Content) -> None:

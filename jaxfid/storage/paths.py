@@ -4,29 +4,43 @@ A local path stays a `pathlib.Path`. Everything with a `scheme://` goes through 
 implementation for each place (`gs`, `s3`, `az`, `hf`, `sftp`, ...) in a package of its own.
 """
 
+import contextlib
+import errno
+import functools
 import glob
+import io
+import logging
 import os
 import pathlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import fsspec
 from etils import epath
+from fsspec.config import conf
 
 from jaxfid.errors import InputError
+from jaxfid.storage.faults import family, is_bucket
+from jaxfid.storage.object_file import ObjectFile
+from jaxfid.storage.retries import MAX_CONNECTIONS, ask
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://")
 _LOCAL_SCHEMES = ("file", "local")
-_EXTRAS = {
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
+_PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
+
+_ANSWER_S = 60.0
+"""How long one answer may take: not every library gives up by itself on a server that says nothing."""
+
+_SLOW_BYTES_PER_S = 1 << 18
+_PIECE_BYTES = (
+    1 << 24
+)  # more is read in pieces, of which only one is lost where a connection breaks
+
+for _name in _PACKAGES.values():
+    # They log each try with its traceback. What is left in the end is raised, and said in a sentence.
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 # `epath.Path` names the interface that both kinds share. etils' own local class is not used: it
@@ -66,38 +80,85 @@ class RemotePath(epath.Path):
         return f"RemotePath({str(self)!r})"
 
     @property
+    def scheme(self) -> str:
+        """What stands before `://`."""
+        return self.parts[1]
+
     def _place(self) -> tuple[Any, str]:
         """The file system, which fsspec keeps one of per place, and this path in its words."""
-        return fsspec.url_to_fs(str(self))
+        return fsspec.url_to_fs(str(self), **_options_of(self.scheme))
 
-    def _fresh(self) -> tuple[Any, str]:
-        """The same, with nothing remembered: another process may have written there since."""
-        system, path = self._place
-        # A listing is remembered under the folder that was listed.
-        system.invalidate_cache(system._parent(path))
-        system.invalidate_cache(path)
-        return system, path
+    def _ask(
+        self,
+        method: str,
+        *args: object,
+        fresh: bool = False,
+        answer_s: float | None = _ANSWER_S,
+        **options: object,
+    ) -> Any:  # noqa: ANN401
+        """Calls a method of the file system with this path, and again where a connection breaks.
+
+        Args:
+          method: Its name.
+          *args: What comes behind the path.
+          fresh: Whether nothing may be remembered: another process may have written there since.
+          answer_s: Seconds for one answer; None where nobody can say.
+          **options: For the method.
+        """
+
+        def request() -> Any:  # noqa: ANN401
+            system, path = self._place()
+            if fresh:
+                # A listing is remembered under the folder that was listed.
+                system.invalidate_cache(system._parent(path))
+                system.invalidate_cache(path)
+            limit = {"timeout": answer_s} if system.async_impl else {}
+            return getattr(system, method)(path, *args, **limit, **options)
+
+        return ask(request, str(self))
+
+    def _find(self, method: str, *args: object, **options: Any) -> Any:  # noqa: ANN401
+        """The same, of what is expected to be there."""
+        try:
+            return self._ask(method, *args, **options)
+        except FileNotFoundError as error:
+            absent = self.describe_absence()
+            raise FileNotFoundError(errno.ENOENT, absent, str(self)) from error
+
+    def describe_absence(self) -> str:
+        """Returns what a message says where nothing is found: no bucket, or no object in it."""
+        bucket = RemotePath(f"{self.scheme}://{self.parts[2]}") if len(self.parts) > 2 else self
+        # Some who may read objects may not look at the bucket: it is there.
+        with contextlib.suppress(PermissionError):
+            if is_bucket(self.scheme) and bucket._kind() is None:
+                return f"no bucket {bucket}"
+        return "nothing there"
+
+    def _kind(self) -> str | None:
+        """What lies there: a "file" or a "directory"; None for nothing."""
+        # One request. fsspec's own `exists` takes a refusal for an absence.
+        try:
+            return self._ask("info", fresh=True)["type"]
+        except FileNotFoundError:
+            return None
 
     def exists(self) -> bool:
         """Whether there is an object, or a folder of objects."""
-        system, path = self._fresh()
-        return system.exists(path)
+        return self._kind() is not None
 
     def is_dir(self) -> bool:
         """Whether objects lie below this path."""
-        system, path = self._fresh()
-        return system.isdir(path)
+        return self._kind() == "directory"
 
     def is_file(self) -> bool:
         """Whether this is an object."""
-        system, path = self._fresh()
-        return system.isfile(path)
+        return self._kind() == "file"
 
     def iterdir(self) -> Iterator["RemotePath"]:
         """Yields what lies directly below this path."""
-        system, path = self._fresh()
-        for name in system.ls(path, detail=False):
-            if name.rstrip("/") != path.rstrip("/"):  # a folder made by hand lists itself
+        own = self._place()[1].strip("/")
+        for name in self._find("ls", fresh=True, answer_s=None, detail=False):
+            if name.strip("/") != own:  # a folder made by hand lists itself
                 yield self / posixpath.basename(name.rstrip("/"))
 
     def expanduser(self) -> "RemotePath":
@@ -109,43 +170,74 @@ class RemotePath(epath.Path):
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Removes the object."""
-        system, path = self._place
         try:
-            system.rm_file(path)
+            self._ask("rm_file")
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def open(self, mode: str = "r", **options: Any) -> Any:  # noqa: ANN401
         """Opens the object; fsspec's files share no class. `files` opens and writes it safely."""
-        system, path = self._place
-        return system.open(path, mode, **options)
+        if mode not in ("r", "rb"):
+            system, path = self._place()
+            return system.open(path, mode, **options)
+        size = self.info().get("size")
+        if not isinstance(size, int):
+            raise InputError(f"{self}: expected a file, found a folder or a stream")
+        file = io.BufferedReader(ObjectFile(str(self), size, self.read_range))
+        return file if mode == "rb" else io.TextIOWrapper(file, **options)
 
     def read_range(self, offset: int, num_bytes: int) -> bytes:
         """Returns these bytes of the object, fewer where it ends before; any thread may ask."""
-        system, path = self._place
-        # Some places answer a range of nothing, or one behind the end, by an error of their own.
-        return system.cat_file(path, start=offset, end=offset + num_bytes) if num_bytes else b""
+        pieces = []
+        for start in range(offset, offset + num_bytes, _PIECE_BYTES):
+            length = min(_PIECE_BYTES, offset + num_bytes - start)
+            pieces.append(self._find("cat_file", start=start, end=start + length))
+            if len(pieces[-1]) > length:
+                raise InputError(f"{self}: expected a place that serves ranges, found one without")
+            if len(pieces[-1]) < length:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def put(self, data: bytes) -> None:
+        """Puts the object in one piece, in place of what was there."""
+        answer_s = _ANSWER_S + len(data) / _SLOW_BYTES_PER_S
+        try:
+            self._ask("pipe_file", data, answer_s=answer_s)
+        except FileNotFoundError:
+            if is_bucket(self.scheme):  # no bucket is made for a name that was mistyped
+                raise FileNotFoundError(errno.ENOENT, self.describe_absence(), str(self)) from None
+            system, path = self._place()
+            system.makedirs(system._parent(path), exist_ok=True)
+            self._ask("pipe_file", data, answer_s=answer_s)
 
     def info(self) -> dict[str, Any]:
         """Returns what the place says of the object; `size` is everywhere."""
-        system, path = self._fresh()
-        return system.info(path)
+        return self._find("info", fresh=True)
 
     def list_matches(self) -> list["RemotePath"]:
         """Returns what lies where this path, as a pattern, says; in order."""
-        system, path = self._fresh()
-        scheme = self.parts[1]
-        found = sorted(name.strip("/") for name in system.glob(path))
-        return [RemotePath(f"{scheme}://{name}") for name in found]
+        found = sorted(name.strip("/") for name in self._ask("glob", fresh=True, answer_s=None))
+        return [RemotePath(f"{self.scheme}://{name}") for name in found]
 
     def find(self) -> dict[str, dict[str, Any]]:
         """Returns the same of all objects below this path, by their names relative to it."""
-        system, path = self._fresh()
-        root = path.rstrip("/") + "/"  # names come in the place's words, with the bucket
-        return {
-            name.removeprefix(root): info for name, info in system.find(path, detail=True).items()
-        }
+        root = (
+            self._place()[1].rstrip("/") + "/"
+        )  # names come in the place's words, with the bucket
+        found = self._find("find", fresh=True, answer_s=None, detail=True)
+        return {name.removeprefix(root): info for name, info in found.items()}
+
+
+@functools.cache
+def _options_of(scheme: str) -> Mapping[str, Any]:
+    """What fsspec's file system is made with, besides what the user configured."""
+    if family(scheme) != "s3":
+        return {}
+    own = conf.get(scheme, {}).get("config_kwargs", {})
+    # Ours are the tries: botocore's own five of each would make them 150.
+    ours = {"max_pool_connections": MAX_CONNECTIONS, "retries": {"total_max_attempts": 1}}
+    return {"config_kwargs": {**ours, **own}}
 
 
 def _as_posix(parts: tuple[str | os.PathLike[str], ...]) -> tuple[str, ...]:
@@ -213,6 +305,6 @@ def _check_scheme(url: str, scheme: str) -> None:
             "or another scheme of fsspec's"
         ) from error
     except ImportError as error:
-        package = _EXTRAS.get(scheme)
+        package = _PACKAGES.get(family(scheme))
         remedy = f"pip install {package}" if package else str(error)
         raise InputError(f"{url}: {scheme}:// needs another package: {remedy}") from error

@@ -14,12 +14,18 @@ from jaxfid.storage.streams import ByteReader
 
 _BLOCK_BYTES = 1 << 24
 _KEPT_BLOCKS = 3
-_INPUT_BYTES = 1 << 16
+_INPUT_BYTES, _REMOTE_INPUT_BYTES = 1 << 16, 1 << 22
 
 
 @typing.runtime_checkable
 class Reader(typing.Protocol):
-    """Gives bytes by offset."""
+    """Gives bytes by offset.
+
+    Attributes:
+      piece_bytes: How much to read at a time from end to end.
+    """
+
+    piece_bytes: int
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Returns exactly these bytes, or raises InputError."""
@@ -32,12 +38,21 @@ class FileReader:
     Read, not memory-mapped: pages of a map count as this process's memory, and a file that
     shrinks underneath a map kills the process, where here it is an error. An object is read by
     ranges, several at once where several threads ask.
+
+    Attributes:
+      path: The file.
+      num_bytes: Its size.
+      version: What a bucket calls this content of the object; None for a local file.
+      piece_bytes: How much to read at a time from end to end: each piece of an object is a request.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = as_path(path)
+        self.version, self.piece_bytes = None, _INPUT_BYTES
         if isinstance(self.path, RemotePath):
-            self.num_bytes = stat_file(self.path).num_bytes
+            found = stat_file(self.path)
+            self.num_bytes, self.version = found.num_bytes, found.version
+            self.piece_bytes = _REMOTE_INPUT_BYTES
             self._read = self.path.read_range
             return
         self._file = open_file(self.path, buffering=0)
@@ -83,6 +98,8 @@ class InflatingReader:
     1 % of the output), so that going back costs at most one block.
     """
 
+    piece_bytes = _BLOCK_BYTES
+
     def __init__(
         self, file: FileReader, *, offset: int, packed_bytes: int, num_bytes: int, crc: int
     ) -> None:
@@ -125,7 +142,7 @@ class InflatingReader:
         missing = min(_BLOCK_BYTES, self._num_bytes - number * _BLOCK_BYTES)
         parts = []
         while missing:
-            packed = self._file.read_at(position, min(_INPUT_BYTES, self._end - position))
+            packed = self._file.read_at(position, min(self._file.piece_bytes, self._end - position))
             try:
                 part = inflater.decompress(packed, missing)
             except zlib.error as error:

@@ -12,7 +12,8 @@ import fsspec
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.storage import files
+from jaxfid.storage import files, retries
+from jaxfid.storage.faults import UnreachableError
 from jaxfid.storage.files import (
     append_file,
     check_writable,
@@ -181,21 +182,26 @@ def test_a_place_is_tried_before_the_work(tmp_path, place):
 
 
 def test_what_a_store_raises_names_the_object(tmp_path, monkeypatch):
-    path = f"memory:/{tmp_path}/file"
+    path, tries = f"memory:/{tmp_path}/file", []
 
-    class NoLoginError(Exception):
+    class OddError(Exception):
         pass
 
     def refuse(*_, **__):
-        raise NoLoginError("who are you?")
+        tries.append(True)
+        raise OddError("not today")
 
     store = type(fsspec.filesystem("memory"))
-    monkeypatch.setattr(store, "_open", refuse)
+    monkeypatch.setattr(store, "info", refuse)
     monkeypatch.setattr(store, "pipe_file", refuse)
-    with pytest.raises(InputError, match=r"file: cannot be read: .*who are you"):
-        open_file(path)
-    with pytest.raises(InputError, match=r"file: cannot be written: .*who are you"):
-        write_file(path, b"")
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
+    for act in (lambda: open_file(path), lambda: write_file(path, b"")):
+        tries.clear()
+        with pytest.raises(
+            UnreachableError, match=r"file: no answer after 6 tries in 0 s: not today"
+        ):
+            act()
+        assert len(tries) == retries.TRIES
 
 
 def test_a_store_with_real_folders_gets_them(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_scheme_that_nothing_serves_is_refused_and_makes_no_folder(tmp_path, m
 @pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("s3", "s3fs"), ("az", "adlfs")])
 def test_a_scheme_whose_package_is_missing_names_it(monkeypatch, scheme, package):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
     with pytest.raises(
         InputError, match=f"{scheme}:// needs another package: pip install {package}"
     ):
