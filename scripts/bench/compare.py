@@ -12,45 +12,32 @@ About 6 minutes at the defaults on two cores.
 """
 
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from etils import epath
-from jaxtyping import Array, PRNGKeyArray, UInt8
-from lib.measure import alternate, make_parser, time_call
+from lib.further_checkpoint import make_reference, make_sample, write_checkpoints
+from lib.measure import Spread, alternate, make_parser, time_call
 from lib.pipeline import Pipeline, start_jax
+from lib.processes import run_process
 from lib.report import Report
-from lib.stand_in import SIDE_PX, WIDTH, make_stand_in
+from lib.stand_in import WIDTH, make_stand_in
 
 from jaxfid import compare_checkpoints, compute_stats
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints
-from jaxfid.checkpoints.sampling import Sample, draw_from
+from jaxfid.checkpoints.sampling import draw_from
 from jaxfid.extraction.image_set import ExtractedSet, ImageSet
 from jaxfid.images.interface import ImageSource
 from jaxfid.scoring.evaluation import Evaluation
 from jaxfid.settings import Settings
 from jaxfid.stats.files import Stats
 
-FURTHER = 3
-"""Checkpoints after the first in each round."""
 GOAL_S = 3.0
 
+BENCH = Path(__file__).resolve().parent
+EARLIER, NOW = "earlier", "now"
 ALONE, SCORE, WHOLE = "drawing and network alone", "distance and error bar", "further checkpoint"
-
-
-def make_sample(path: epath.Path) -> Sample:
-    """Returns a sampler of noise, another one for each checkpoint."""
-    seed = int(path.read_text())
-
-    def sample(key: PRNGKeyArray, n: int) -> UInt8[Array, "n h w 3"]:
-        rng = np.random.default_rng([seed, *np.asarray(jax.random.key_data(key))])
-        return jnp.asarray(rng.integers(0, 256, (n, SIDE_PX, SIDE_PX, 3), dtype=np.uint8))
-
-    return sample
 
 
 class Sides:
@@ -59,16 +46,13 @@ class Sides:
     def __init__(self, folder: Path, num_images: int) -> None:
         self._folder, self._num_images = folder, num_images
         self._network = make_stand_in()
-        for step in range(FURTHER + 1):
-            (folder / f"{step}.msgpack").write_text(str(step))
+        write_checkpoints(folder)
         self._further = find_checkpoints([folder])[1:]
         self._reference = self._make_reference()
         self._pipeline = Pipeline(self._network, largest=num_images, num_workers=None)
 
     def _make_reference(self) -> Stats:
-        shape = (self._num_images, SIDE_PX, SIDE_PX, 3)
-        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        return compute_stats(images, extractor=self._network)
+        return compute_stats(make_reference(self._num_images), extractor=self._network)
 
     def all(self) -> dict[str, Callable[[], float]]:
         """Returns what times each side, compiled already."""
@@ -112,10 +96,24 @@ class Sides:
         return statistics.median(entry.seconds for entry in entries[1:])
 
 
+def time_editions(earlier: Path, num_images: int, rounds: int) -> dict[str, Spread]:
+    """Returns the seconds of a further checkpoint by two editions, as processes that alternate."""
+
+    def time_edition(checkout: Path) -> float:
+        # The program lies in this checkout; only the package is that of the edition.
+        command = ["env", f"PYTHONPATH={checkout.resolve()}:{BENCH}", sys.executable]
+        command += ["-m", "lib.further_checkpoint", str(num_images)]
+        return float(run_process(command).stdout)
+
+    sides = {EARLIER: lambda: time_edition(earlier), NOW: lambda: time_edition(BENCH.parents[1])}
+    return alternate(sides, rounds)
+
+
 def main() -> None:
     """Measures and reports."""
     parser = make_parser(__doc__)
     parser.add_argument("--num-images", type=int, default=2400)
+    parser.add_argument("--earlier", type=Path, metavar="CHECKOUT", help="an earlier jaxfid")
     options = parser.parse_args()
     start_jax()
     report = Report(options)
@@ -124,6 +122,11 @@ def main() -> None:
     beyond = found[WHOLE] - found[ALONE]
     row = {**{f"{name}, s": spread for name, spread in found.items()}, "beyond, s": beyond}
     report.table(f"{options.num_images} images, {WIDTH} features", [row])
+    if options.earlier is not None:
+        editions = time_editions(options.earlier, options.num_images, options.rounds)
+        ratio = editions[EARLIER].median / editions[NOW].median
+        row = {f"{name}, s": spread for name, spread in editions.items()}
+        report.table("A further checkpoint by each edition", [row | {"earlier / now": ratio}])
     report.goal("seconds beyond drawing and network", beyond.median, GOAL_S, at_most=True)
     report.save()
 
