@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from lib.least_spread import Gaussian, least_own_spread
 
 from jaxfid.metrics.frechet.distance import prepare_reference
 from jaxfid.metrics.frechet.factor import GaussianFactor
@@ -59,6 +60,10 @@ class Population:
     def place(self, noise: Rows, labels: Labels) -> Rows:
         """Returns the vectors that are made of this noise."""
         return noise @ self.mixing + self.centres[labels]
+
+    def gaussian(self) -> Gaussian:
+        """Returns mean and covariance of features whose noise is Gaussian and that have no classes."""
+        return self.centres.mean(axis=0), self.mixing.T @ self.mixing
 
     def another(self, rng: Rng, *, by: float) -> "Population":
         """Returns a population nearby: a model of this one, off in every direction."""
@@ -116,7 +121,7 @@ class Study:
     """One population of references and one of generated images near it."""
 
     def __init__(self, kind: str, options: argparse.Namespace, *, by: float) -> None:
-        self.kind, self.width, self.sets = kind, options.width, options.sets
+        self.kind, self.width, self.sets, self.by = kind, options.width, options.sets, by
         self.rng = np.random.default_rng([options.seed, *kind.encode(), int(100 * by)])
         self.truth = make_population(kind, self.width)
         self.model = self.truth.another(self.rng, by=by)
@@ -139,8 +144,16 @@ class Study:
             values.append(solution.value)
             stderrs.append(influence_stderr(influence, count, curvature=curvature))
             plain.append(influence_stderr(influence, count))
-        without = {"ratio without curvature": ratio_of(plain, values)}
-        return {**self.names, "N/d": ratio, **summarise(values, stderrs), **without}
+        further = {"ratio without curvature": ratio_of(plain, values), **self._least(count)}
+        return {**self.names, "N/d": ratio, **summarise(values, stderrs), **further}
+
+    def _least(self, count: int) -> Row:
+        """Returns the least own spread of an error bar, where it is known."""
+        # Of the reference's own distribution the error bar has no derivative, and no such bound.
+        if self.kind != "Gaussian" or not self.by:
+            return {"least own spread": "-"}
+        least = least_own_spread(self.model.gaussian(), self.truth.gaussian(), count)
+        return {"least own spread": f"{least:.2f}"}
 
     def of_reference(self, ratio: float) -> Row:
         """Returns the row of the reference's own error, with the generated set held fixed."""
