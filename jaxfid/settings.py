@@ -154,6 +154,15 @@ class RuntimeSettings:
 
 
 _LEAST = {"batch_size": 1, "num_workers": 0, "devices": 1, "limit": 1, "seed": 0, "blocks": 1}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "extractor": (str, Extractor, Sequence),
+    "weights": (str, os.PathLike, Mapping),
+    "crop": (str,),
+    "image_key": (str,),
+    "metrics": (str, Sequence),
+    "resume": (str, os.PathLike),
+}
+"""Where anything else would end in an error of Python's that does not name the argument."""
 _CHOICES = {"on_error": ("fail", "skip"), "sums": ("auto", "device", "host")}
 
 
@@ -206,12 +215,18 @@ def _check(given: Mapping[str, Any]) -> None:
     for name, option in options.items():
         if name in given:
             option.check(given[name])
+    for name, kinds in _KINDS.items():
+        value = given.get(name)
+        if value is not None and not isinstance(value, kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise InputError(f"{name}: expected {expected}, found {value!r}")
     for name, allowed in _CHOICES.items():
         if name in given and given[name] not in allowed:
             expected = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
             raise InputError(f"{name}: expected {expected}, found {given[name]!r}")
     for name, least in _LEAST.items():
-        if given.get(name) is not None:
+        # None means "chosen for you", but of the seed: a subset that nobody can draw again is no use.
+        if name in given and (given[name] is not None or name == "seed"):
             check_whole_number(name, given[name], least)
     every_s = given.get("resume_every_s", 0)
     # Not `every_s < 0`: NaN is no number of seconds either.
@@ -268,7 +283,10 @@ def _split_extractors(
         return (INCEPTION,)
     if isinstance(extractor, Extractor):
         return (extractor,)
-    return tuple(extractor.split(",") if isinstance(extractor, str) else extractor)
+    names = tuple(extractor.split(",") if isinstance(extractor, str) else extractor)
+    if not names:
+        raise InputError("extractor: expected one network or several, found none")
+    return names
 
 
 def _asks_for_adm(metrics: str | Sequence[str] | None) -> bool:

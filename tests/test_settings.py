@@ -90,9 +90,27 @@ def test_weights_may_be_of_each_network_by_its_name():
         ({"kid_subset_size": 2.5}, "kid_subset_size: expected a whole number, found 2.5"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
         ({"resume_every_s": float("nan")}, "resume_every_s: expected at least 0, found nan"),
+        ({"seed": None}, "seed: expected a whole number, found None"),
         ({"crop": "adm:5000"}, "crop: expected .* of 1 to 4096 pixels, found 'adm:5000'"),
     ],
 )
 def test_numbers_that_are_none_are_refused(choices, message):
+    with pytest.raises(InputError, match=message):
+        Settings(**choices)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"extractor": 3}, "extractor: expected str or Extractor or Sequence, found 3"),
+        ({"extractor": []}, "extractor: expected one network or several, found none"),
+        ({"crop": 5}, "crop: expected str, found 5"),
+        ({"weights": 3}, "weights: expected str or PathLike or Mapping, found 3"),
+        ({"metrics": 3}, "metrics: expected str or Sequence, found 3"),
+        ({"resume": 3}, "resume: expected str or PathLike, found 3"),
+        ({"image_key": 3}, "image_key: expected str, found 3"),
+    ],
+)
+def test_choices_of_another_kind_are_refused_by_their_name(choices, message):
     with pytest.raises(InputError, match=message):
         Settings(**choices)
