@@ -39,6 +39,9 @@ from jaxfid.stats.files import Stats
 # Any of these may be taken for a list by mistake, and most of them would be gone through as one.
 _ONE_SET = (str, os.PathLike, np.ndarray, ImageSource, Stats, Features)
 
+_OF_NETWORK = ("extractor", "protocol", "dims", "weights", "precision", "crop")
+"""Settings that would mean nothing for a file that is only written anew."""
+
 
 def compute_fid(reference: Images, generated: Images, **settings: Unpack[SettingsDict]) -> float:
     """Returns the Frechet Inception Distance of one set of images from another.
@@ -150,6 +153,10 @@ def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageS
     image_set = open_image_set(images, **settings.features.opening())
     # Before the devices start, which is a meeting of all processes that nobody can leave.
     require_agreement(settings, [image_set])
+    if image_set.source is None and (given := [n for n in _OF_NETWORK if n in choices]):
+        raise InputError(
+            f"{image_set.name}: holds no images, so that no network sees any; leave out {', '.join(given)}"
+        )
     return Evaluation(settings, [image_set]), image_set
 
 

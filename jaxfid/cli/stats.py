@@ -2,8 +2,12 @@
 
 import argparse
 import functools
+from typing import TYPE_CHECKING
 
 from jaxfid.cli.saving import add_saving, extract_and_save, start
+
+if TYPE_CHECKING:  # imports JAX, which `start` sets up first
+    from jaxfid.stats.files import Stats
 
 _FORMATS = ("jaxfid", "pytorch-fid", "edm2", "dgm-eval")
 
@@ -45,7 +49,13 @@ def run(options: argparse.Namespace) -> None:
             options, extract_features_of, save, lambda f: f"features of {len(f.rows)} images"
         )
     else:
-        extract_and_save(options, extract_stats, save, lambda s: f"statistics of {s.count} images")
+        extract_and_save(options, extract_stats, save, _describe)
+
+
+def _describe(stats: "Stats") -> str:
+    # Other tools' files do not say of how many images they are.
+    count = "an unknown number of" if stats.count is None else stats.count
+    return f"statistics of {count} images"
 
 
 def _foresee(options: argparse.Namespace) -> dict[str, object]:
