@@ -52,12 +52,13 @@ def calling(make_sample: Callable[..., object], checkpoint: str, call: str) -> I
         yield
     except ArgumentError:  # of every checkpoint, and not a mistake of the user's code
         raise
-    except Exception as error:
+    # A script's `sys.exit` would end the comparison; Ctrl-C is the user's own wish and does.
+    except (Exception, SystemExit) as error:
         start = describe_call(make_sample, checkpoint, call)
         raise SamplerError(f"{start}: {_last_line(error)}") from error
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: Exception | SystemExit) -> str:
     """What the last line of a traceback says, with the place in the user's code."""
     # Messages of JAX go on for many lines; the first one says what is wrong.
     first, *_ = str(error).strip().splitlines() or [""]

@@ -158,6 +158,12 @@ def test_error_of_the_users_own_is_one_sentence(checkpoints, sampler, call):
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_a_sampler_that_exits_is_a_mistake_of_its_own(checkpoints):
+    message = r"called as sample\(key, 8\): SystemExit: no licence"
+    with pytest.raises(SamplerError, match=message):
+        images_of(checkpoints[0], sampler=lambda path: lambda key, n: sys.exit("no licence"))
+
+
 def test_interrupts_are_not_the_samplers_mistakes(checkpoints):
     def interrupt(path):
         raise KeyboardInterrupt
