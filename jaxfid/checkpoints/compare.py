@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
-from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES, SamplerPlacement
 from jaxfid.checkpoints.drawing import Drawing
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
 from jaxfid.checkpoints.labels import LabelsLike, read_labels
+from jaxfid.checkpoints.placements import check_placement
 from jaxfid.checkpoints.run import OnEntry, Series
 from jaxfid.checkpoints.sampler_arguments import ConfiguredSampler
 from jaxfid.checkpoints.sampler_identity import describe_arguments, describe_sampler
@@ -34,6 +35,7 @@ def compare_checkpoints(
     num_images: int = NUM_IMAGES,
     chunk_size: int = CHUNK_SIZE,
     value_range: ValueRange | None = None,
+    sampler_placement: SamplerPlacement = "process",
     watch: Watch | None = None,
     step_pattern: str | None = None,
     labels: LabelsLike | None = None,
@@ -61,6 +63,8 @@ def compare_checkpoints(
       num_images: How many images to draw from each.
       chunk_size: Images per call of `sample`; other chunks are other noise.
       value_range: What black and white are in floating images; None for uint8.
+      sampler_placement: Who calls the sampler: each "process" once for its chunks, each "device" by itself,
+        or all processes together, "global", for a model that is sharded over all of them.
       watch: How to go on as new checkpoints are written; None ends with those that are there.
       step_pattern: A regular expression that finds steps in names, as `find_checkpoints` takes it.
       labels: The class of each image, the same for every checkpoint: `balanced:1000` gives image `i` the
@@ -101,6 +105,7 @@ def compare_checkpoints(
         value_range=value_range,
         seed=choices.features.seed,
         num_devices=choices.runtime.devices,
+        placement=check_placement(sampler_placement),
     )
     drawn = drawing.describe(has_noise_seeds=seeds is not None)
 

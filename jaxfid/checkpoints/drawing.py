@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from jaxfid.checkpoints.defaults import SamplerPlacement
 from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.checkpoints.labels import Labels
 from jaxfid.checkpoints.sampler_arguments import ConfiguredSampler
@@ -25,7 +26,8 @@ class Drawing:
       chunk_size: Images per call of `sample`.
       value_range: What black and white are in floating images; None for uint8.
       seed: Of the noise, where a checkpoint brings no noise seed of its own.
-      num_devices: How many of this process's devices draw; None for all.
+      num_devices: How many of this process's devices take the images; None for all.
+      placement: Who calls the sampler.
     """
 
     configured: ConfiguredSampler
@@ -36,6 +38,7 @@ class Drawing:
     value_range: ValueRange | None
     seed: int
     num_devices: int | None
+    placement: SamplerPlacement
 
     def open(self, checkpoint: Checkpoint) -> ImageSet:
         """Returns a checkpoint's images, which are drawn when they are read."""
@@ -50,6 +53,7 @@ class Drawing:
             num_devices=self.num_devices,
             labels=self.labels,
             sampler_identity=digest_json([self.sampler, dict(checkpoint.swept)]),
+            placement=self.placement,
         )
         return ImageSet(source.name, source)
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxfid.preprocessing.value_range import ValueRange
@@ -12,7 +13,7 @@ MOST_CLIPPED = 0.05
 
 
 class RangeCount(NamedTuple):
-    """Counts of the values of some images; scalars that stay on the device until they are read.
+    """Counts of the values of some images, each by itself.
 
     Attributes:
       finite: Whether all of them are.
@@ -21,10 +22,10 @@ class RangeCount(NamedTuple):
       clipped: The share of values outside the stated range.
     """
 
-    finite: Bool[Array, ""]
-    low: Float[Array, ""]
-    high: Float[Array, ""]
-    clipped: Float[Array, ""]
+    finite: Bool[Array | np.ndarray, " n"]
+    low: Float[Array | np.ndarray, " n"]
+    high: Float[Array | np.ndarray, " n"]
+    clipped: Float[Array | np.ndarray, " n"]
 
 
 def count_range(
@@ -34,7 +35,9 @@ def count_range(
     values = images.astype(jnp.float32)
     low, high = value_range or (0, 255)
     outside = (values < low) | (values > high)
-    return RangeCount(jnp.isfinite(values).all(), values.min(), values.max(), outside.mean())
+    each = (1, 2, 3)
+    finite = jnp.isfinite(values).all(each)
+    return RangeCount(finite, values.min(each), values.max(each), outside.mean(each))
 
 
 def describe_range(count: RangeCount, value_range: ValueRange | None) -> str | None:
@@ -45,7 +48,8 @@ def describe_range(count: RangeCount, value_range: ValueRange | None) -> str | N
       value_range: What the user stated; None for uint8.
     """
     stated = value_range or (0, 255)
-    low, high, clipped = float(count.low), float(count.high), float(count.clipped)
+    low, high = float(count.low.min()), float(count.high.max())
+    clipped = float(count.clipped.mean())
     found = f"the first images hold values of {low:.3g} to {high:.3g}"
     if clipped > MOST_CLIPPED:
         return f"{found}; {clipped:.0%} of them lie outside {_name(stated)} and were clipped"

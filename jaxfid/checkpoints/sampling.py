@@ -9,16 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int32, PRNGKeyArray, UInt8
 
-from jaxfid.checkpoints.defaults import CHUNK_SIZE
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, SamplerPlacement
 from jaxfid.checkpoints.drawn_range import RangeCount, count_range, describe_range
 from jaxfid.checkpoints.find import Checkpoint
 from jaxfid.checkpoints.labels import Labels
+from jaxfid.checkpoints.placements import Place, choose_places
+from jaxfid.checkpoints.sampled_images import SampledImages
 from jaxfid.checkpoints.sampler_calls import SamplerError, calling, describe_call
 from jaxfid.errors import InputError
+from jaxfid.extraction.devices import map_over_devices
+from jaxfid.extraction.local_rows import PADDING, LocalRows
 from jaxfid.extractors.named_function import load_function
-from jaxfid.images.drawn import DrawnSource
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range, to_pixels
 
 Sample = Callable[[PRNGKeyArray, Any], UInt8[Array, "n h w 3"] | Float[Array, "n h w 3"]]
@@ -47,8 +51,9 @@ def draw_from(
     value_range: ValueRange | None = None,
     num_devices: int | None = None,
     labels: Labels | None = None,
+    placement: SamplerPlacement = "process",
     sampler_identity: str = "",
-) -> DrawnSource:
+) -> SampledImages:
     """Returns a checkpoint's samples as a source of images, drawn when they are read.
 
     Chunk `c` of the images is `sample(fold_in(key(seed), c), chunk_size)`, always of the whole size. So
@@ -56,8 +61,15 @@ def draw_from(
     images per step; only another seed or chunk size gives other noise. With labels it is
     `sample(fold_in(key(seed), c), labels)`, with an int32 array of the chunk's.
 
-    Each device draws chunks of its own. `make_sample` is called once for each, with that device as JAX's
-    default, so that what it loads lies there; a sampler that chooses its devices itself is left to it.
+    `placement` says who calls the sampler, and so which of its images are a process's own:
+
+    * `process`: `make_sample` is called once in each process, and `sample` once for each chunk of that process,
+      on whichever devices of the process it uses.
+    * `device`: `make_sample` is called once for each device, with that device as JAX's default, so that what
+      it loads lies there. Each device draws chunks of its own.
+    * `global`: all processes call `make_sample`, and `sample` for every chunk, together.
+
+    The images stay on the devices; `read` brings single ones to the host.
 
     Reading raises `SamplerError`, in one sentence, where the user's code raises an exception or gives
     something else than finite images of shape `(chunk_size, h, w, 3)` or of one channel. The source's
@@ -71,8 +83,9 @@ def draw_from(
       chunk_size: Images per call of `sample`.
       value_range: What black and white are in floating images, which are rounded to pixels as
         `floor(x * 127.5 + 128)` does it for -1..1; None where `sample` gives uint8.
-      num_devices: How many of this process's devices draw; None for all.
+      num_devices: How many of this process's devices take the images; None for all.
       labels: The class of each image; None asks the sampler for a number of images.
+      placement: Who calls the sampler.
       sampler_identity: Tells the sampler from others, for progress that is kept within a set.
 
     Raises:
@@ -82,25 +95,27 @@ def draw_from(
     value_range = check_value_range(value_range)
     root = jax.random.key(seed)
     remarks: list[str] = []
+    places = choose_places(placement, num_devices)
     replicas = [
-        _Replica(checkpoint, make_sample, device, chunk_size, value_range, remarks, labels)
-        for device in jax.local_devices()[:num_devices]
+        _Replica(checkpoint, make_sample, place, chunk_size, value_range, remarks, labels)
+        for place in places
     ]
 
-    def draw(chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
+    def draw(chunk: int) -> LocalRows:
         # The noise depends on the chunk alone, so any number of devices draws the same images.
         return replicas[chunk % len(replicas)].draw(jax.random.fold_in(root, chunk), chunk)
 
     noise = f"seed {seed}, chunks of {chunk_size}, range {value_range}"
     if labels is not None:
         noise += f", labels {labels.identity}"
-    source = DrawnSource(
+    source = SampledImages(
         draw,
+        places,
+        num_devices=num_devices,
         name=checkpoint.name,
         num_images=num_images,
         chunk_size=chunk_size,
         fingerprint=f"{checkpoint.stamp()}, {noise}, sampler {sampler_identity}",
-        num_threads=len(replicas),
     )
     source.remarks = remarks
     source.labels = None if labels is None else labels.names()
@@ -108,32 +123,40 @@ def draw_from(
 
 
 class _Replica:
-    """The sampler of a checkpoint on one device, loaded when first used; draws one chunk at a time."""
+    """The sampler of a checkpoint at one place, loaded when first used; draws one chunk at a time."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         make_sample: MakeSample,
-        device: jax.Device,  # pyright: ignore[reportInvalidTypeForm]
+        place: Place,
         chunk_size: int,
         value_range: ValueRange | None,
         remarks: list[str],
         labels: Labels | None,
     ) -> None:
-        self._checkpoint, self._make_sample, self._device = checkpoint, make_sample, device
+        self._checkpoint, self._make_sample, self._place = checkpoint, make_sample, place
         self._chunk_size, self._value_range, self._remarks = chunk_size, value_range, remarks
         self._labels = labels
         self._sample: Sample | None = None
         self._lock = threading.Lock()
 
-    def draw(self, key: PRNGKeyArray, chunk: int) -> UInt8[np.ndarray, "size h w 3"]:
-        with self._lock, jax.default_device(self._device):
+    def draw(self, key: PRNGKeyArray, chunk: int) -> LocalRows:
+        """Returns this process's pixels of a chunk, on its devices; positions are those in the chunk."""
+        with self._lock, self._place.as_default():
             images = self._check(self._call(key, chunk))
-            pixels, count = _to_uint8(images, self._value_range)
+            try:
+                rows = self._place.take(images, self._chunk_size)
+            except InputError as error:
+                raise self._error(str(error)) from error
+            pixels, count = _converting(self._place.mesh, self._value_range)(rows.images)
+            count = jax.device_get(count)  # explicit, which a transfer guard lets pass
+            there = rows.positions != PADDING
+            count = RangeCount(*(of_images[there] for of_images in count))
             self._check_finite(count, chunk)
             if chunk == 0:
                 self._remark(count)
-            return np.asarray(pixels)
+            return LocalRows(pixels, rows.positions)
 
     def _call(self, key: PRNGKeyArray, chunk: int) -> object:
         name = self._checkpoint.name
@@ -157,7 +180,7 @@ class _Replica:
         """Returns what the user's code gave, once it is known to be images."""
         if not isinstance(images, jax.Array | np.ndarray):
             raise self._error(f"expected an array of JAX or NumPy, found {type(images).__name__}")
-        size, shape = self._chunk_size, images.shape
+        size, shape = self._place.rows_of(images, self._chunk_size), images.shape
         if len(shape) != 4 or shape[0] != size or shape[3] not in (1, 3) or 0 in shape:
             raise self._error(
                 f"expected images of shape ({size}, h, w, 3), or of one channel, found {shape}"
@@ -174,7 +197,7 @@ class _Replica:
         return images
 
     def _check_finite(self, count: RangeCount, chunk: int) -> None:
-        if not count.finite:
+        if not count.finite.all():
             first = chunk * self._chunk_size
             last = first + self._chunk_size - 1
             raise self._error(f"the sampler gave NaN or infinity, among images {first} to {last}")
@@ -189,7 +212,13 @@ class _Replica:
             self._remarks.append(remark)
 
 
-@functools.partial(jax.jit, static_argnames="value_range")
+@functools.cache
+def _converting(mesh: Mesh, value_range: ValueRange | None) -> Callable[..., Any]:
+    """`_to_uint8` on every device by itself, the same for all checkpoints so that it compiles once."""
+    convert = functools.partial(_to_uint8, value_range=value_range)
+    return map_over_devices(convert, mesh, replicated=(False,))
+
+
 def _to_uint8(
     images: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], value_range: ValueRange | None
 ) -> tuple[UInt8[Array, "n h w 3"], RangeCount]:

@@ -3,12 +3,15 @@
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
-from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES
+from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES, SamplerPlacement
 from jaxfid.errors import InputError
 
-NAMES = ("sampler_args", "sweep", "labels", "num_images", "chunk_size", "noise_seeds", "sampler_id")
+NAMES = (
+    *("sampler_args", "sampler_placement", "sweep", "labels", "num_images", "chunk_size"),
+    *("noise_seeds", "sampler_id"),
+)
 """Those that are passed on as they are, where they are given."""
 
 
@@ -40,6 +43,12 @@ def add_sampler_options(add: Callable[..., object]) -> None:
         type=_split_seeds,
         metavar="S,S",
         help="draw each checkpoint once from each of these (default: once, from --seed)",
+    )
+    add(
+        "--sampler-placement",
+        choices=get_args(SamplerPlacement),
+        help="who calls the sampler: each process on its devices (default), each device by itself, or all "
+        "processes together",
     )
     add(
         "--sampler-id",

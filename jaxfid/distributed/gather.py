@@ -21,12 +21,16 @@ def gather_features(
       group: The processes.
       state: `features` and `indices` of this process, as `FeatureStore.state` gives them.
     """
-    if group.count == 1:
-        return state["features"], state["indices"]
     gathered = zip(group.gather(state["features"]), group.gather(state["indices"]), strict=True)
     # A process without a row does not know how wide rows are.
     parts = [(rows, indices) for rows, indices in gathered if len(rows)]
+    if not parts:
+        return state["features"], state["indices"]
     features, indices = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if (
+        indices[1:] > indices[:-1]
+    ).all():  # as decoded images come: a copy would take as much memory
+        return features, indices
     order = np.argsort(indices)
     return features[order], indices[order]
 

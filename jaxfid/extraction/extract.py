@@ -24,6 +24,8 @@ from jaxfid.extraction.accumulators import (
     make_moments,
 )
 from jaxfid.extraction.decoding import JointBatch, JointBatches
+from jaxfid.extraction.device_batches import DeviceBatch, DeviceBatches
+from jaxfid.extraction.device_source import DeviceSource
 from jaxfid.extraction.devices import is_cpu, local_mesh
 from jaxfid.extraction.feature_pass import FeaturePass, Features, run_pass
 from jaxfid.extraction.image_set import (
@@ -166,20 +168,19 @@ def _see(
     kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
     keepers = [keeper for one in kept for keeper in one.keepers()]
     identity = _identify_pass(requests, kept, options)
+    on_devices = _stays_on_devices(source, requests, joint.mesh)
+    if on_devices:  # which decide what is in a batch
+        identity["devices"] = joint.mesh.size
     if group.count > 1:
         # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks
         # and inodes differ between machines: what they have to see alike is content.
         content = identify_content(source)
         group.require_agreement({**identity, **content, "devices": jax.local_device_count()})
     snapshots = _open_snapshots(source, identity, keepers, options, snapshot_name, keep_finished)
-    batches = JointBatches(
-        source,
-        [request.extractor.protocol for request in requests],
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        on_error=options.on_error,
-        share=(group.index, group.count),
-        start=snapshots.next_batch,
+    batches = (
+        _take_batches(source, options, joint.mesh, snapshots.next_batch)
+        if on_devices
+        else _decode_batches(source, requests, options, snapshots.next_batch)
     )
     done = snapshots.next_batch * options.batch_size // group.count
     with _progress(source, done, options.progress) as bar:
@@ -191,6 +192,37 @@ def _see(
         [dataclasses.asdict(s) for s in gather_skipped(group, snapshots.skipped, source)],
         source,
         snapshots.remarks,
+    )
+
+
+def _stays_on_devices(source: ImageSource, requests: Sequence[Request], mesh: Mesh) -> bool:
+    """Whether images go from where they were made to the network without visiting the host."""
+    # Crops are Pillow's, on the host.
+    cropped = any(request.extractor.protocol.crops for request in requests)
+    return isinstance(source, DeviceSource) and source.mesh == mesh and not cropped
+
+
+def _take_batches(
+    source: ImageSource, options: ExtractOptions, mesh: Mesh, start: int
+) -> DeviceBatches:
+    assert isinstance(source, DeviceSource)
+    group = process_group()
+    rows = options.batch_size // (mesh.size * group.count)
+    return DeviceBatches(source, share=(group.index, group.count), rows=rows, start=start)
+
+
+def _decode_batches(
+    source: ImageSource, requests: Sequence[Request], options: ExtractOptions, start: int
+) -> JointBatches:
+    group = process_group()
+    return JointBatches(
+        source,
+        [request.extractor.protocol for request in requests],
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        on_error=options.on_error,
+        share=(group.index, group.count),
+        start=start,
     )
 
 
@@ -224,7 +256,7 @@ class _JointPass:
         self._protocols = {r.extractor.name: r.extractor.protocol for r in requests}
 
     def __call__(self, batch: Batch) -> Features:
-        assert isinstance(batch, JointBatch)  # as `JointBatches` gives them
+        assert isinstance(batch, JointBatch | DeviceBatch)  # as they are made here
         return {
             f"{name}/{feature}": rows
             for name, one in self._passes.items()

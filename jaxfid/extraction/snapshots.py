@@ -18,6 +18,7 @@ from etils import epath
 
 from jaxfid.errors import InputError
 from jaxfid.extraction.decoding import JointBatches
+from jaxfid.extraction.device_batches import DeviceBatches
 from jaxfid.images.batches import Batch, Skipped
 from jaxfid.provenance import Provenance, describe_change
 from jaxfid.storage.files import write_file
@@ -90,7 +91,7 @@ class Snapshots:
             self._restore(self._path)
 
     def follow(
-        self, batches: JointBatches, *, check: Callable[[], None] = lambda: None
+        self, batches: JointBatches | DeviceBatches, *, check: Callable[[], None] = lambda: None
     ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them.
 

@@ -2,10 +2,12 @@
 
 import collections
 import concurrent.futures
+import operator
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +16,8 @@ from jaxfid.errors import InputError
 from jaxfid.images.arrays import make_position_keys
 from jaxfid.images.interface import ImageSource
 
-Chunk = UInt8[np.ndarray, "size h w 3"]
+Chunk = Any
+"""Images `(size, h, w, 3)` of uint8, on the host or wherever `pick` finds them."""
 
 
 class DrawnSource(ImageSource):
@@ -23,6 +26,10 @@ class DrawnSource(ImageSource):
     Chunks are drawn ahead by threads of the source's own and dropped after use; one that is asked for
     again is drawn again. So memory does not grow with the number of images, and `draw` has to give
     the same images for the same chunk, whenever and in whichever thread it is called.
+
+    Attributes:
+      chunk_size: Images of a chunk.
+      num_chunks: How many chunks hold the images.
     """
 
     drawn = True
@@ -36,6 +43,7 @@ class DrawnSource(ImageSource):
         chunk_size: int,
         fingerprint: str,
         num_threads: int = 1,
+        pick: Callable[[Chunk, int], UInt8[np.ndarray, "h w 3"]] = operator.getitem,
     ) -> None:
         """Makes a source of images that are not drawn yet.
 
@@ -46,6 +54,7 @@ class DrawnSource(ImageSource):
           chunk_size: Images that `draw` gives at once.
           fingerprint: What identifies generator and noise.
           num_threads: Chunks drawn at the same time.
+          pick: From a chunk and a row to the image on the host.
 
         Raises:
           InputError: A number is below 1.
@@ -56,8 +65,9 @@ class DrawnSource(ImageSource):
             raise InputError("; ".join(wrong))
         self.name = name
         self.keys = make_position_keys(num_images)
-        self._draw, self._chunk_size, self._fingerprint = draw, chunk_size, fingerprint
-        self._num_chunks = -(-num_images // chunk_size)
+        self._draw, self._pick, self._fingerprint = draw, pick, fingerprint
+        self.chunk_size = chunk_size
+        self.num_chunks = -(-num_images // chunk_size)
         self._ahead = num_threads
         self._chunks: collections.OrderedDict[int, Future[Chunk]] = collections.OrderedDict()
         self._lock = threading.Lock()
@@ -66,13 +76,20 @@ class DrawnSource(ImageSource):
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image at a position, after the wait for its chunk; raises what `draw` raises."""
-        number, row = divmod(range(len(self.keys))[index], self._chunk_size)
+        number, row = divmod(range(len(self.keys))[index], self.chunk_size)
+        return self._pick(self._chunk(range(number, self.num_chunks)), row)
+
+    def chunks(self, numbers: Sequence[int]) -> Iterator[Chunk]:
+        """Gives whole chunks as `draw` gives them, in this order; those to come are drawn ahead."""
+        for place in range(len(numbers)):
+            yield self._chunk(numbers[place:])
+
+    def _chunk(self, numbers: Sequence[int]) -> Chunk:
+        """Returns the first of some chunks, after the wait for it; the next ones are begun."""
         with self._lock:  # not held while waiting: other threads read other chunks
-            chunk = self._start(number)
-            for following in range(number + 1, min(number + 1 + self._ahead, self._num_chunks)):
-                self._start(following)
+            chunk, *_ = [self._start(number) for number in numbers[: 1 + self._ahead]]
             self._drop_oldest()
-        return chunk.result()[row]
+        return chunk.result()
 
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns what identifies generator and noise, the same for every image."""

@@ -93,7 +93,7 @@ def test_sampler_is_made_once_for_each_device_and_loads_there(checkpoints):
         assert path == checkpoints[0].path
         return lambda key, n: jnp.full((n, SIDE, SIDE, 3), level / 4)
 
-    images_of(checkpoints[0], sampler=make, num_devices=3, num_images=60)
+    images_of(checkpoints[0], sampler=make, num_devices=3, num_images=60, placement="device")
     assert sorted(made, key=lambda device: device.id) == jax.local_devices()[:3]
 
 
