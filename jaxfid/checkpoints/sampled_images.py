@@ -1,4 +1,4 @@
-"""The images that a sampler draws, as a source: on the devices for a pass, one by one on the host for people."""
+"""The images that a sampler draws, as a source: on the devices for a pass, single ones on the host."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -63,8 +63,8 @@ def draw_from(
 
     `placement` says who calls the sampler, and so which of its images are a process's own:
 
-    * `process`: `make_sample` is called once in each process, and `sample` once for each chunk of that process,
-      on whichever devices of the process it uses.
+    * `process`: `make_sample` is called once in each process, and `sample` once for each chunk of that
+      process, on whichever devices of the process it uses.
     * `device`: `make_sample` is called once for each device, with that device as JAX's default, so that what
       it loads lies there. Each device draws chunks of its own.
     * `global`: all processes call `make_sample`, and `sample` for every chunk, together.

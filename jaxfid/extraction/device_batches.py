@@ -78,7 +78,7 @@ class DeviceBatches:
         by_device = (self._mesh.size, -1)
         positions = [turn.positions.reshape(by_device) for turn in turns]
         sizes = [
-            np.broadcast_to(np.int32(turn.images.shape[1:3]), (*where.shape, 2))
+            np.broadcast_to(np.array(turn.images.shape[1:3], np.int32), (*where.shape, 2))
             for turn, where in zip(turns, positions, strict=True)
         ]
         indices = np.concatenate(positions, axis=1).reshape(-1)
