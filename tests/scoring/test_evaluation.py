@@ -123,7 +123,7 @@ def test_weights_of_a_network_that_is_not_there_are_refused():
 def test_a_statistics_file_is_refused_before_weights_are_fetched(tmp_path):
     jaxfid.save_stats(tmp_path / "s.npz", jaxfid.compute_stats(IMAGES, extractor=TINY))
     with pytest.raises(InputError, match=r"s\.npz: what was asked for needs its images"):
-        jaxfid.compute_features(tmp_path / "s.npz", weights=tmp_path / "none.pth")
+        jaxfid.compute_features(tmp_path / "s.npz")
 
 
 def test_pictures_beside_the_moments_of_more_are_not_seen_for_an_error_bar(tmp_path, monkeypatch):
