@@ -43,13 +43,20 @@ _OF_NETWORK = ("extractor", "protocol", "dims", "weights", "precision", "crop")
 """Settings that would mean nothing for a file that is only written anew."""
 
 
-def compute_fid(reference: Images, generated: Images, **settings: Unpack[SettingsDict]) -> float:
+def compute_fid(
+    reference: Images,
+    generated: Images,
+    *,
+    num_images: int | None = None,
+    **settings: Unpack[SettingsDict],
+) -> float:
     """Returns the Frechet Inception Distance of one set of images from another.
 
     Args:
       reference: Real images (a folder, zip, tar or `.npz`/`.npy` file; a uint8 array `n h w 3`; an
         `ImageSource`), a statistics or features file, `Stats` or `Features`.
       generated: Likewise.
+      num_images: As in `compute_metrics`.
       **settings: Fields of `Settings`: protocol, dims, weights, precision, batch_size and so on.
 
     Raises:
@@ -66,7 +73,8 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
     if names is not None and not {"fid", "fd", "all"} & set(names):
         found = ", ".join(names)
         raise InputError(f"metrics: this gives the FID alone, found {found}; call compute_metrics")
-    (scored,) = compute_metrics(reference, [generated], **settings).results
+    result = compute_metrics(reference, [generated], num_images=num_images, **settings)
+    (scored,) = result.results
     for message in scored.warnings:
         warnings.warn(message, stacklevel=2)
     found = scored.metrics["fid"]
@@ -76,7 +84,11 @@ def compute_fid(reference: Images, generated: Images, **settings: Unpack[Setting
 
 
 def compute_stats(
-    images: Images, *, local: bool = False, **settings: Unpack[SettingsDict]
+    images: Images,
+    *,
+    local: bool = False,
+    num_images: int | None = None,
+    **settings: Unpack[SettingsDict],
 ) -> Stats:
     """Returns mean, covariance, count and provenance of a set's features.
 
@@ -84,6 +96,7 @@ def compute_stats(
       images: As in `compute_fid`.
       local: Of several processes, whether this one alone sees the images, all of them; the others need
         not call. Else all processes give the same images, and each sees its part.
+      num_images: Take exactly so many of the images, drawn at random; fewer are an error.
       **settings: Fields of `Settings`; with metrics "fid,sfid" sFID's statistics come as well.
 
     Raises:
@@ -91,18 +104,21 @@ def compute_stats(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     with alone() if local else contextlib.nullcontext():
-        return extract_stats(images, **settings)[0]
+        return extract_stats(images, num_images=num_images, **settings)[0]
 
 
 @one_evaluation
-def extract_stats(images: Images, **settings: Unpack[SettingsDict]) -> tuple[Stats, ExtractedSet]:
+def extract_stats(
+    images: Images, *, num_images: int | None = None, **settings: Unpack[SettingsDict]
+) -> tuple[Stats, ExtractedSet]:
     """Returns the statistics of a set, and the set with all that is known of it.
 
     Args:
       images: As in `compute_fid`.
+      num_images: As in `compute_stats`.
       **settings: As in `compute_stats`.
     """
-    evaluation, image_set = _open_one(images, settings)
+    evaluation, image_set = _open_one(images, num_images, settings)
     (network,) = evaluation.extractors.values()
     of_reference, _ = evaluation.needs[network.name]
     needs = {network.name: Needs(moments=of_reference.moments)}
@@ -114,26 +130,29 @@ def extract_stats(images: Images, **settings: Unpack[SettingsDict]) -> tuple[Sta
     return dataclasses.replace(chosen, spatial=spatial), extracted
 
 
-def compute_features(images: Images, **settings: Unpack[SettingsDict]) -> Features:
+def compute_features(
+    images: Images, *, num_images: int | None = None, **settings: Unpack[SettingsDict]
+) -> Features:
     """Returns the features of every image with the images' keys and all that the features depend on.
 
     Args:
       images: As in `compute_fid`.
+      num_images: As in `compute_stats`.
       **settings: Fields of `Settings`; `dims` or `extractor` chooses the features.
 
     Raises:
       InputError: An argument or a file is not what it should be.
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
-    return extract_features_of(images, **settings)[0]
+    return extract_features_of(images, num_images=num_images, **settings)[0]
 
 
 @one_evaluation
 def extract_features_of(
-    images: Images, **settings: Unpack[SettingsDict]
+    images: Images, *, num_images: int | None = None, **settings: Unpack[SettingsDict]
 ) -> tuple[Features, ExtractedSet]:
     """Returns the features of a set, and the set with all that is known of it."""
-    evaluation, image_set = _open_one(images, settings)
+    evaluation, image_set = _open_one(images, num_images, settings)
     (network,) = evaluation.extractors.values()
     needs = {network.name: Needs(features=frozenset({network.chosen}))}
     with holding_progress(evaluation.settings):
@@ -146,11 +165,14 @@ def extract_features_of(
     return Features(found.features[network.chosen], keys, found.provenance), extracted
 
 
-def _open_one(images: Images, choices: SettingsDict) -> tuple[Evaluation, ImageSet]:
+def _open_one(
+    images: Images, num_images: int | None, choices: SettingsDict
+) -> tuple[Evaluation, ImageSet]:
     settings = Settings(**choices)
     if len(settings.features.extractors) > 1:
         raise InputError("extractor: expected one network for one file, found several")
-    image_set = open_image_set(images, **settings.features.opening())
+    opening = settings.features.opening(reference=True)
+    image_set = open_image_set(images, num_images=num_images, **opening)
     # Before the devices start, which is a meeting of all processes that nobody can leave.
     require_agreement(settings, [image_set])
     if image_set.source is None and (given := [n for n in _OF_NETWORK if n in choices]):
@@ -165,6 +187,7 @@ def compute_metrics(
     reference: Images,
     generated: Sequence[Images] | Images,
     *,
+    num_images: int | None = None,
     per_class: bool = False,
     replicates: Grouping | None = None,
     repeated: Repeated = "training",
@@ -176,6 +199,8 @@ def compute_metrics(
     Args:
       reference: As in `compute_fid`.
       generated: A list of sets, each as in `compute_fid`; one set by itself is refused.
+      num_images: Score exactly so many images of each generated set, drawn at random by `seed`; a set of
+        fewer is an error, where `limit` takes what there is.
       per_class: Score each class by itself as well: class folders, or the labels of a data set, which have
         to be the same on both sides. Frechet distances alone.
       replicates: Which sets are of one model: `{"A": ["runs/a0", "runs/a1"]}` by the sets' names or by their
@@ -195,8 +220,9 @@ def compute_metrics(
     if isinstance(generated, _ONE_SET):
         kind = type(generated).__name__
         raise InputError(f"generated: expected a list of sets, found one {kind}; give [it]")
-    opening = choices.features.opening()
-    against, *sets = [open_image_set(images, **opening) for images in (reference, *generated)]
+    features = choices.features
+    against = open_image_set(reference, **features.opening(reference=True))
+    sets = [open_image_set(g, num_images=num_images, **features.opening()) for g in generated]
     groups = group_sets([image_set.name for image_set in sets], replicates)
     with holding_progress(choices):
         result = _score_sets(against, sets, choices, per_class, on_result)

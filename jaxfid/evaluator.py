@@ -106,7 +106,7 @@ class Evaluator:
         value_range = check_value_range(value_range)
         opened = None
         if reference is not None:
-            opened = open_image_set(reference, **choices.features.opening())
+            opened = open_image_set(reference, **choices.features.opening(reference=True))
         # Before the devices start, which is a meeting of all processes that nobody can leave.
         require_agreement(choices, [] if opened is None else [opened])
         evaluation = Evaluation(choices, [] if opened is None else [opened])

@@ -37,6 +37,7 @@ class SettingsDict(TypedDict, total=False):
     image_key: str | None
     limit: int | None
     seed: int
+    xflip: bool
     on_error: Literal["fail", "skip"]
     metrics: str | Sequence[str] | None
     splits: Literal["torch_fidelity", "adm"]
@@ -64,6 +65,7 @@ class OpeningDict(TypedDict):
     limit: int | None
     seed: int
     image_key: str | None
+    xflip: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,7 @@ class FeatureSettings:
         after the first dot, such as `left.png`.
       limit: Score a random subset of so many images; None for all.
       seed: Of that subset.
+      xflip: Take each image of the reference and its mirror image, as StyleGAN's mirrored data sets.
       on_error: Whether a file that cannot be read ends the evaluation or is left out and listed.
     """
 
@@ -95,11 +98,21 @@ class FeatureSettings:
     image_key: str | None = None
     limit: int | None = None
     seed: int = 0
+    xflip: bool = False
     on_error: Literal["fail", "skip"] = "fail"
 
-    def opening(self) -> OpeningDict:
-        """Returns what an image set is opened with."""
-        return {"limit": self.limit, "seed": self.seed, "image_key": self.image_key}
+    def opening(self, *, reference: bool = False) -> OpeningDict:
+        """Returns what an image set is opened with.
+
+        Args:
+          reference: Whether it is what others are scored against.
+        """
+        return {
+            "limit": self.limit,
+            "seed": self.seed,
+            "image_key": self.image_key,
+            "xflip": self.xflip and reference,
+        }
 
     def weights_of(self, name: str) -> str:
         """Returns the weights that a network is loaded with."""

@@ -78,7 +78,7 @@ class Series:
         """
         if process_group().count > 1:  # each would write the same folder
             raise InputError("distributed: compare runs as one process, on all of its devices")
-        opened = open_image_set(reference, **settings.features.opening())
+        opened = open_image_set(reference, **settings.features.opening(reference=True))
         self._opened, self._open, self._draws = opened, open_set, draws
         self._resume = settings.runtime.resume
         self._under_way: set[str] = set()

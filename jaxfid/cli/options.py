@@ -71,7 +71,23 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     add("--image-key", metavar="ENDING", help="which image of a sample, such as left.png")
     add("--limit", type=int, metavar="N", help="score a random subset of N images (default: all)")
     add("--seed", type=int, metavar="S", help="of that subset (default 0)")
+    add(
+        "--xflip",
+        action="store_const",
+        const=True,
+        help="take each image of the reference and its mirror image, as StyleGAN's mirrored data sets",
+    )
     add("--on-error", choices=("fail", "skip"), help="unreadable files (default fail)")
+
+
+def add_num_images(parser: argparse.ArgumentParser) -> None:
+    """Adds how many images a set must have; `compare` draws as many as it is told."""
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        metavar="N",
+        help="score exactly N images, drawn at random; fewer are an error, unlike --limit",
+    )
 
 
 def _add_progress(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jaxfid.cli.options import (
     add_extractor,
+    add_num_images,
     add_settings,
     check_output,
     chosen_settings,
@@ -26,6 +27,7 @@ def add_saving(parser: argparse.ArgumentParser, *, output: str) -> None:
     parser.add_argument("images", help="images")
     parser.add_argument("-o", "--output", required=True, metavar=output)
     add_settings(parser)
+    add_num_images(parser)
     add_extractor(parser)
 
 
@@ -47,7 +49,9 @@ def extract_and_save(
     describe: Callable[[_T], str],
 ) -> None:
     """Runs the pass and saves what it made; every process extracts and the first one writes."""
-    made, extracted = extract(options.images, **chosen_settings(options))
+    made, extracted = extract(
+        options.images, num_images=options.num_images, **chosen_settings(options)
+    )
     if is_first(options):
         save(options.output, made)  # first: a line that cannot be printed costs no result
         say_skipped(extracted.skipped)

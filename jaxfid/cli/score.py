@@ -1,10 +1,12 @@
 """The command `score`."""
 
 import argparse
+from typing import Any
 
 from jaxfid.cli.options import (
     add_extractor,
     add_metrics,
+    add_num_images,
     add_settings,
     check_output,
     chosen_settings,
@@ -13,6 +15,7 @@ from jaxfid.cli.options import (
 from jaxfid.cli.output import print_line, say, say_skipped
 from jaxfid.cli.processes import is_first
 from jaxfid.cli.replicates import add_replicates, chosen_replicates
+from jaxfid.errors import InputError
 from jaxfid.result import Result, SetResult
 from jaxfid.storage.files import write_file
 
@@ -20,9 +23,30 @@ from jaxfid.storage.files import write_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `score`."""
     add = parser.add_argument
-    add("reference", help="images, a statistics file or a features file")
-    add("generated", nargs="+", help="likewise")
+    positionals = (
+        add("reference", help="images, a statistics file or a features file"),
+        add("generated", nargs="+", help="likewise"),
+    )
+    add(
+        "--reference",
+        dest="named_reference",
+        action=_ByName,
+        const=positionals,
+        metavar="SET",
+        help="the same by name",
+    )
+    add(
+        "--generated",
+        dest="named_generated",
+        action=_ByName,
+        const=positionals,
+        nargs="+",
+        metavar="SET",
+        help="likewise, for those who are used to the other order",
+    )
+    parser.set_defaults(check=_name_sets)
     add_settings(parser)
+    add_num_images(parser)
     add_extractor(parser)
     add_metrics(parser)
     add("--per-class", action="store_true", help="each class by itself as well")
@@ -35,6 +59,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="compare statistics made under other settings, with a warning",
     )
+
+
+class _ByName(argparse.Action):
+    """Takes a set by name, so that it need not be given by its place, as the actions in `const` ask."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        for positional in self.const:
+            positional.required = False
+
+
+def _name_sets(options: argparse.Namespace) -> None:
+    """Finds out which set is the reference: the one named so, else the first."""
+    by_place = [options.reference, *(options.generated or ())] if options.reference else []
+    reference = options.named_reference or (by_place.pop(0) if by_place else None)
+    generated = [*by_place, *(options.named_generated or ())]
+    if reference is None or not generated:
+        raise InputError(
+            "expected a reference and one generated set or more, as REFERENCE GENERATED or by "
+            f"--reference and --generated, found {reference or ', '.join(generated) or 'none'} alone"
+        )
+    options.reference, options.generated = reference, generated
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,6 +107,7 @@ def run(options: argparse.Namespace) -> None:
     result = compute_metrics(
         options.reference,
         options.generated,
+        num_images=options.num_images,
         per_class=options.per_class,
         replicates=replicates,
         repeated=options.repeated,

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxfid.errors import InputError
+from jaxfid.extraction.fetched import fetch_set, is_url
 from jaxfid.images.interface import ImageSource
+from jaxfid.images.mirrored import MirroredSource
 from jaxfid.images.sources import open_source
 from jaxfid.stats.features import Features, is_features_file, load_features
 from jaxfid.stats.files import Stats, is_stats_file, load_stats
@@ -222,19 +224,66 @@ def check_vectors(features: Features, name: str) -> Features:
 
 
 def open_image_set(
-    images: Images, *, limit: int | None = None, seed: int = 0, image_key: str | None = None
+    images: Images,
+    *,
+    limit: int | None = None,
+    num_images: int | None = None,
+    seed: int = 0,
+    image_key: str | None = None,
+    xflip: bool = False,
 ) -> ImageSet:
     """Returns the set before its images are decoded: its source, its statistics or its features.
 
     Args:
-      images: What to open.
+      images: What to open; a file of the web by `https://host/file#sha256=HEX`.
       limit: Take a random subset of so many images or vectors; None takes all. Statistics are of all.
+      num_images: The same, but fewer images are an error, and statistics have to be of so many.
       seed: Seeds that subset.
       image_key: Which image of a sample is meant, as `open_source` takes it.
+      xflip: Take each image and its mirror image.
 
     Raises:
       InputError: The file or argument is not what it should be.
     """
+    if limit is not None and num_images is not None:
+        raise InputError("limit, num_images: expected one of them, found both")
+    size = num_images if limit is None else limit
+    if isinstance(images, str) and is_url(images):
+        fetched = _open(fetch_set(images), size, seed, image_key)
+        opened = dataclasses.replace(fetched, name=images)
+    else:
+        opened = _open(images, size, seed, image_key)
+    if num_images is not None:
+        _check_count(opened, num_images)
+    return _mirror(opened) if xflip else opened
+
+
+def _mirror(opened: ImageSet) -> ImageSet:
+    """The set with each image's mirror image: of those that were taken, as StyleGAN does."""
+    if opened.source is None or opened.stats is not None:
+        raise InputError(
+            f"xflip: {opened.name} holds statistics or features, which are of the images as they are; "
+            "make them of the mirrored images, jaxfid stats --xflip"
+        )
+    name = f"{opened.name}, each image and its mirror"
+    return ImageSet(name, MirroredSource(opened.source, name=name))
+
+
+def _check_count(opened: ImageSet, num_images: int) -> None:
+    count = None if opened.stats is None else opened.stats.count
+    if opened.source is not None:
+        count = len(opened.source)
+    elif opened.features is not None:
+        count = len(opened.features.rows)
+    if count != num_images:
+        shown = "no number" if count is None else count
+        raise InputError(
+            f"num_images: expected {num_images} images of {opened.name}, found {shown}; limit takes up to so "
+            "many, and statistics are of all of theirs"
+        )
+
+
+def _open(images: Images, limit: int | None, seed: int, image_key: str | None) -> ImageSet:
     if isinstance(images, Stats):
         return ImageSet("statistics", stats=images)
     if isinstance(images, Features):

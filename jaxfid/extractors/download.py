@@ -37,7 +37,7 @@ def download(
     url: str,
     destination: pathlib.Path,
     *,
-    size_bytes: int,
+    size_bytes: int | None,
     sha256: str,
     attempts: int = 5,
     backoff_s: float = 1.0,
@@ -51,7 +51,7 @@ def download(
     Args:
       url: Where the file lies.
       destination: Where it goes; its folder exists.
-      size_bytes: Its size.
+      size_bytes: Its size; None takes the one that the server announces.
       sha256: Its digest in hexadecimal.
       attempts: Tries before giving up, when the server errs or the connection breaks.
       backoff_s: Wait before the second try; it doubles with each.
@@ -72,7 +72,7 @@ def download(
             if offline or attempt == attempts - 1:
                 raise WeightsUnavailableError(
                     f"{url}: {error} (try {attempt + 1} of {attempts}; "
-                    f"{_size_bytes(part)} of {size_bytes} bytes are kept for the next call)"
+                    f"{_size_bytes(part)} of {size_bytes or 'all'} bytes are kept for the next call)"
                 ) from error
             time.sleep(backoff_s * 2**attempt)
     # Under its final name a file is always the right one.
@@ -86,17 +86,19 @@ def _check_digest(url: str, part: pathlib.Path, sha256: str) -> None:
         part.unlink()
         raise WeightsUnavailableError(
             f"{url}: expected sha256 {sha256}, found {found}; the file was deleted. Try again, and "
-            "if it stays so, fetch the file by another way and `jaxfid weights import` it"
+            "if it stays so, fetch the file by another way; weights are then taken by `jaxfid weights "
+            "import`"
         )
 
 
-def _transfer(url: str, part: pathlib.Path, size_bytes: int, timeout_s: float) -> None:
+def _transfer(url: str, part: pathlib.Path, known_bytes: int | None, timeout_s: float) -> None:
     """Brings the part to its full size, or raises with what has come kept."""
     start = _size_bytes(part)
-    if start == size_bytes:  # a call was killed between the last byte and the check
+    if start == known_bytes:  # a call was killed between the last byte and the check
         return
     try:
         response = _open(url, start, timeout_s)
+        size_bytes = known_bytes or _announced_size(url, response, start)
         start = _find_start(response, start, size_bytes)
     except _RangeRefusedError:
         part.unlink(missing_ok=True)
@@ -156,6 +158,16 @@ def _open(url: str, start: int, timeout_s: float) -> http.client.HTTPResponse:
         raise _UnreachableError(f"the server cannot be reached: {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenTransferError(f"the connection broke: {error}") from error
+
+
+def _announced_size(url: str, response: http.client.HTTPResponse, start: int) -> int:
+    """The file's size as the server says; one that says none could send for ever."""
+    part_bytes = response.length
+    if part_bytes is None:
+        response.close()
+        raise WeightsUnavailableError(f"{url}: expected a server that says the size of the file")
+    is_part = response.status == http.HTTPStatus.PARTIAL_CONTENT
+    return part_bytes + start if is_part else part_bytes
 
 
 def _find_start(response: http.client.HTTPResponse, start: int, size_bytes: int) -> int:
