@@ -1,7 +1,7 @@
 """Which quantity lies along the curves of a sweep, and which settings tell curves apart."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from jaxfid.report.entries import Entry
 from jaxfid.report.row_names import swept_names
@@ -64,5 +64,5 @@ def varying_settings(entries: Sequence[Entry]) -> list[str]:
     return [name for name in names if len(values[name]) > 1]
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
