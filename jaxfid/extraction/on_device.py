@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Float32, Shaped
 
 from jaxfid.context import own_context
 from jaxfid.errors import InputError
-from jaxfid.extraction.accumulators import Sums, keeps_sums_on_host
+from jaxfid.extraction.accumulators import Sums, choose_sums
 from jaxfid.extraction.array_features import ArrayFeatures
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes, own_rows, put_replicated
 from jaxfid.extraction.evaluator_state import EvaluatorState, require_float64
@@ -157,7 +157,7 @@ def make_on_device(
         feature=feature,
         width=extractor.widths[feature],
         num_rows=num_rows,
-        on_host=keeps_sums_on_host(sums, local_mesh()),
+        on_host=choose_sums(sums, local_mesh()) != "device",
     )
 
 
