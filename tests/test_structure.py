@@ -14,7 +14,8 @@ ROOT = pathlib.Path(jaxfid.__file__).parent
 ORDER = [
     *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
     *("metrics", "result", "extraction", "distributed", "stats", "extractors"),
-    *("preprocessing", "images", "storage", "provenance", "platforms", "context", "errors"),
+    *("preprocessing", "images", "storage", "provenance", "platforms"),
+    *("activity", "context", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},

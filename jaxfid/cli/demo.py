@@ -5,7 +5,6 @@ introduced the FID.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def run_demo(*, weights: str | Path, figure: Path, progress: bool = False) -> No
     Args:
       weights: As in `Settings`. If they cannot be had, untrained ones are used, and the output says so.
       figure: Where the PNG goes.
-      progress: Show progress bars on stderr.
+      progress: Show on stderr how far the work is.
 
     Raises:
       JaxfidError: A score did not grow with its disturbance.
@@ -215,4 +214,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs `demo`."""
     start_jax()
-    run_demo(weights=options.weights, figure=options.out, progress=sys.stderr.isatty())
+    run_demo(weights=options.weights, figure=options.out, progress=True)

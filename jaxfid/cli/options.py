@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
     add(
         "--sums",
-        choices=("auto", "device", "integer", "host"),
-        help="how sums of features are kept: in float64 or whole numbers on the devices, or on the host "
-        "(default auto: in whole numbers where devices have no float64)",
+        choices=("auto", "device", "host"),
+        help="where sums of features are kept (default auto: the host where devices have no float64)",
     )
 
 
@@ -176,7 +174,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         del chosen["blocks"]
     if "weights" in chosen:
         chosen["weights"] = _split_weights(chosen["weights"])
-    return {**chosen, "progress": sys.stderr.isatty() and is_first(options)}
+    return {**chosen, "progress": is_first(options)}
 
 
 def start_jax(compile_cache: str | None = None) -> None:

@@ -12,9 +12,10 @@ from jaxfid.cli.options import (
     chosen_settings,
     start_jax,
 )
-from jaxfid.cli.output import print_line, say, say_skipped
+from jaxfid.cli.output import print_line, say_skipped
 from jaxfid.cli.processes import is_first
 from jaxfid.cli.replicates import add_replicates, chosen_replicates
+from jaxfid.cli.warned import Warned
 from jaxfid.errors import InputError
 from jaxfid.result import Result, SetResult
 from jaxfid.storage.files import write_file
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
     from jaxfid.evaluate import compute_metrics
 
     replicates = chosen_replicates(options)  # before the first image
+    show = _Lines(options).show
     result = compute_metrics(
         options.reference,
         options.generated,
@@ -111,21 +113,33 @@ def run(options: argparse.Namespace) -> None:
         per_class=options.per_class,
         replicates=replicates,
         repeated=options.repeated,
-        on_result=lambda scored: _show(scored, options) if first else None,
+        on_result=show if first else lambda scored: None,
         **chosen_settings(options),
     )
     if first:
         _finish(result, options)
 
 
-def _show(scored: SetResult, options: argparse.Namespace) -> None:
-    from jaxfid.report.tables import format_classes
+class _Lines:
+    """What is shown of each set as soon as it is scored."""
 
-    for warning in scored.warnings:
-        say(f"jaxfid: warning: {warning}")
-    say_skipped(scored.skipped)
-    if options.json != "-":  # else stdout is JSON alone, for a program to read
-        print_line(str(scored))
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._names, self._left = options.generated, len(options.generated)
+        self._warned = Warned([options.reference, *options.generated])
+        self._only_json = options.json == "-"  # stdout is then for a program to read
+
+    def show(self, scored: SetResult) -> None:
+        """Says what a reader has to know, and prints the values."""
+        from jaxfid.report.tables import format_classes, format_set
+
+        self._warned.take(scored.warnings)
+        self._left -= 1
+        if not self._left:  # above the last value, and not below a long table
+            self._warned.finish()
+        say_skipped(scored.skipped)
+        if self._only_json:
+            return
+        print_line(format_set(scored, among=self._names))
         if scored.classes:
             print_line(format_classes(scored))
 

@@ -1,18 +1,17 @@
 """The pass over a set's images: every extractor's features from one decoding."""
 
-import contextlib
 import dataclasses
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
+from jaxfid.activity import counting
 from jaxfid.distributed.gather import gather_features, gather_skipped
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
@@ -78,7 +77,7 @@ class ExtractOptions:
       resume: Folder of snapshots; None keeps none.
       resume_every_s: Seconds from one snapshot to the next.
       resume_strict: Whether a set is identified by every byte of its images.
-      progress: Show a progress bar on stderr.
+      progress: Show on stderr how far the pass is.
     """
 
     batch_size: int
@@ -183,9 +182,10 @@ def _see(
         else _decode_batches(source, requests, options, snapshots.next_batch)
     )
     done = snapshots.next_batch * options.batch_size // group.count
-    with _progress(source, done, options.progress) as bar:
+    total = -(-len(source) // group.count)  # this process's part
+    with counting(source.name, total, done=done, shown=options.progress) as advance:
         followed = snapshots.follow(batches, check=group.check)
-        run_pass(joint, followed, keepers, advance=bar.update)
+        run_pass(joint, followed, keepers, advance=advance, shown=options.progress)
     return ExtractedSet(
         name,
         {one.name: one.finish(source) for one in kept},
@@ -366,17 +366,3 @@ def _name_entries(requests: Sequence[Request]) -> dict[str, Any]:
         for r in requests
         for name, value in r.extractor.provenance().items()
     }
-
-
-@contextlib.contextmanager
-def _progress(source: ImageSource, done: int, shown: bool) -> Iterator[tqdm]:
-    """A bar of this process's part of the images."""
-    total = -(-len(source) // process_group().count)
-    with tqdm(
-        total=total,
-        initial=min(done, total),
-        desc=source.name,
-        unit=" images",
-        disable=not shown,
-    ) as bar:
-        yield bar

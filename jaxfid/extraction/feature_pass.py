@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from jaxfid.activity import doing
 from jaxfid.context import own_context
 from jaxfid.distributed.termination import deferred_sigterm
 from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
@@ -90,6 +91,7 @@ def run_pass(
     accumulators: Iterable[Accumulator],
     *,
     advance: Callable[[int], object] = lambda rows: None,
+    shown: bool = False,
 ) -> None:
     """Sends every batch through the network and its features to every accumulator.
 
@@ -98,6 +100,7 @@ def run_pass(
       batches: Decoded ahead by their own threads. They are made in the caller's context, not in ours.
       accumulators: Keep what the metrics need.
       advance: Told the number of images of each batch that is done.
+      shown: Say on stderr where a batch waits for the compiler.
     """
     accumulators = tuple(accumulators)
     in_flight: collections.deque[tuple[Features, int]] = collections.deque()
@@ -109,7 +112,8 @@ def run_pass(
 
     with deferred_sigterm():
         for batch in batches:
-            with own_context():
+            # Sending a batch takes no time, unless its shape is new.
+            with own_context(), doing("compiling the network", shown=shown):
                 features = feature_pass(batch)
                 for accumulator in accumulators:
                     accumulator.add(features, batch)

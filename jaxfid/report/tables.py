@@ -40,13 +40,10 @@ def known_metric(entry: Entry, name: str) -> MetricValue | None:
 
 
 def show_metric(metric: MetricValue | None) -> str:
-    """Returns a metric as tables show it.
-
-    A standard error of 0 is left out. It comes of a few images whose precision is 0, and is no certainty.
-    """
+    """Returns a metric as tables show it."""
     if metric is None:
         return "none"
-    return str(dataclasses.replace(metric, stderr=metric.stderr or None))
+    return str(metric)
 
 
 def metric_names(entries: Sequence[Entry]) -> list[str]:
@@ -168,6 +165,27 @@ def format_json(run: RunFolder) -> str:
         "replicates": [dataclasses.asdict(model) for model in to_results(models, names)],
     }
     return json.dumps(fields, indent=2) + "\n"
+
+
+def format_set(result: SetResult, among: Sequence[str] = ()) -> str:
+    """Returns a set's values: in one line, or a line for each of several metrics below each other.
+
+    Args:
+      result: The set.
+      among: The names of all sets that are shown, so that their values stand below each other.
+    """
+    name = printable(result.generated)
+    if len(result.metrics) == 1:
+        line = printable(str(result)).removeprefix(f"{name}:")
+        width = max((len(printable(other)) for other in among), default=0)
+        return f"{name}:".ljust(width + 1) + line
+    rows = [
+        [f"  {metric}" + (f" ({value.space})" if value.space else ""), printable(str(value))]
+        for metric, value in result.metrics.items()
+    ]
+    # Without a head, which would push the values to the right of a long name.
+    _, _, lines = align_columns([["", ""], *rows]).partition("\n")
+    return f"{name}: {result.describe_count()}\n{lines}"
 
 
 def format_classes(result: SetResult) -> str:

@@ -31,6 +31,7 @@ class MetricValue:
       reason: Why there is no value, or no standard error.
       checked: The same value by SciPy's matrix square root, where that was asked for.
       details: What else the metric's definition tells.
+      space: Input rule and width of the features that it is of, such as `legacy_tensorflow, 2048`.
       influence: How far each kept image moves the value. Two sets scored against one reference are compared
         by it. It is not printed, and not in the JSON of a result.
       curvature: How far pairs of kept images move it together; likewise.
@@ -43,6 +44,7 @@ class MetricValue:
     reason: str | None = None
     checked: float | None = None
     details: Mapping[str, Any] | None = None
+    space: str | None = None
     influence: Float[np.ndarray, " n"] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
@@ -53,7 +55,8 @@ class MetricValue:
     def __str__(self) -> str:
         if self.value is None:
             return f"none ({self.reason})" if self.reason else "none"
-        text = format_value(self.value, self.stderr)
+        # An error of 0 is left out: it would claim a certainty that no sample gives.
+        text = format_value(self.value, self.stderr or None)
         if self.stderr is None and self.std is not None:
             text += f" (std {self.std:.2g})"
         return text if self.checked is None else f"{text} (SciPy {self.checked:.10g})"
@@ -100,10 +103,16 @@ class SetResult:
     class_means: Mapping[str, float] | None = None
 
     def __str__(self) -> str:
-        scores = ", ".join(f"{name} {metric}" for name, metric in self.metrics.items())
+        scores = [
+            f"{name} ({metric.space}) {metric}" if metric.space else f"{name} {metric}"
+            for name, metric in self.metrics.items()
+        ]
+        return f"{self.generated}: {', '.join([*scores, self.describe_count()])}"
+
+    def describe_count(self) -> str:
+        """Returns how many images were scored, and how many were left out."""
         images = "statistics" if self.num_images is None else f"{self.num_images} images"
-        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{self.generated}: {scores} ({images}{skipped})"
+        return f"{images}, {len(self.skipped)} skipped" if self.skipped else images
 
     def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
         """Returns what JSON holds of it; see `MetricValue.to_fields`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxfid.activity import doing
 from jaxfid.errors import InputError
 from jaxfid.extraction.devices import require_cpu
 from jaxfid.extraction.extract import (
@@ -22,6 +23,7 @@ from jaxfid.result import SetResult
 from jaxfid.scoring.agreement import require_agreement
 from jaxfid.scoring.plan import make_plan
 from jaxfid.scoring.remarks import Origin, check_pair, collect_warnings
+from jaxfid.scoring.spaces import with_spaces
 from jaxfid.scoring.values import compute_values
 from jaxfid.settings import Settings
 
@@ -124,7 +126,8 @@ class Evaluation:
     def _load(self, name: str) -> Any:  # noqa: ANN401
         # Of both sides at once, so that one compiled network serves the reference and all sets.
         wanted = [f for needs in self.needs[name] for f in sorted(needs.all())]
-        return self.extractors[name].load(list(dict.fromkeys(wanted)))
+        with doing(f"loading the weights of {name}", shown=self.settings.runtime.progress):
+            return self.extractors[name].load(list(dict.fromkeys(wanted)))
 
     def extract_reference(self, image_set: ImageSet) -> Prepared:
         """Returns the reference with all that the metrics need of it.
@@ -253,7 +256,7 @@ class Evaluation:
           pairs: From `pairs`, where the caller has them; what they have computed is not computed again.
         """
         pairs = pairs or self.pairs(reference, generated)
-        metrics = compute_values(self.plan, pairs)
+        metrics = with_spaces(self.plan, pairs, compute_values(self.plan, pairs))
         return SetResult(
             generated=generated.name,
             num_images=generated.count,

@@ -44,8 +44,8 @@ def test_a_line_per_set_on_stdout_and_talk_on_stderr(folders, scored):
     done, result = scored
     fake, real, comparison = done.stdout.splitlines()
     value = result.results[0].metrics["fid"]
-    assert fake == f"{folders / 'fake'}: fid {value} (99 images, 1 skipped)"
-    assert real.startswith(f"{folders / 'real'}: fid ")
+    assert fake == f"{folders / 'fake'}: fid (legacy_tensorflow, 64) {value}, 99 images, 1 skipped"
+    assert real.startswith(f"{folders / 'real'}: fid (legacy_tensorflow, 64) ")
     assert "more than chance" in comparison
     assert "untrained are not the official weights: these values are no FIDs" in done.stderr
     assert "skipped 099.png: " in done.stderr
@@ -114,7 +114,7 @@ def test_without_weights_the_exit_is_3_with_three_ways_out(folders, tmp_path):
         (("score", ".", ".", "--limit", "0"), "limit: expected at least 1"),
         (("score", ".", ".", "--metrics", "lpips"), "metrics: expected names out of"),
         (("score", ".", ".", "--json", "no/such/folder/r.json"), "expected a file in a folder"),
-        (("score", "only-one"), "required: generated"),
+        (("score", "only-one"), "expected generated, found nothing"),
         (("weights", "import", "nowhere.pth"), "nowhere.pth"),
     ],
 )

@@ -14,11 +14,12 @@ from jaxfid.report.tables import (
     find_best,
     format_csv,
     format_json,
+    format_set,
     format_table,
     show_metric,
 )
 from jaxfid.report.text_table import align_columns
-from jaxfid.result import Comparison, MetricValue
+from jaxfid.result import Comparison, MetricValue, SetResult
 from tests.report.entries import make_entry, make_failure
 
 ENTRIES = [
@@ -149,3 +150,17 @@ def test_nothing_scored_yet():
     assert format_table([]) == "checkpoint"
     assert format_table([make_failure(1)]).splitlines()[1] == "step1"
     assert format_csv([]) == "checkpoint,step,num_images,failure\n"
+
+
+def test_a_set_is_one_line_or_a_line_for_each_of_several_metrics():
+    fid = MetricValue(12.7, 0.12, space="clean, 64")
+    one = SetResult("a/", 80, {"fid": fid})
+    assert (
+        format_set(one, among=["a/", "long/"]) == "a/:    fid (clean, 64) 12.70 +- 0.12, 80 images"
+    )
+    several = SetResult(
+        "a/", 80, {"fid": fid, "kid": MetricValue(-0.5), "recall": MetricValue(None)}
+    )
+    assert format_set(several) == (
+        "a/: 80 images\n  fid (clean, 64)  12.70 +- 0.12\n  kid              -0.5\n  recall           none"
+    )

@@ -18,7 +18,12 @@ RESULT = Result(
             "a",
             5,
             {
-                "fid": Metric(2.312345678901234, stderr=0.04, influence=np.array([2.0, 3.0])),
+                "fid": Metric(
+                    2.312345678901234,
+                    stderr=0.04,
+                    space="clean, 64",
+                    influence=np.array([2.0, 3.0]),
+                ),
                 "kid": Metric(-0.5),
             },
             skipped=({"key": "x.png", "reason": "truncated"},),
@@ -78,7 +83,8 @@ def test_a_metric_without_a_value_says_why():
 
 def test_lines_for_people():
     a, b = RESULT.results
-    assert str(a) == "a: fid 2.312 +- 0.040, kid -0.5 (5 images, 1 skipped)"
-    assert str(b) == "b: inception_score 9 (std 0.1) (statistics)"
+    assert str(a) == "a: fid (clean, 64) 2.312 +- 0.040, kid -0.5, 5 images, 1 skipped"
+    assert str(b) == "b: inception_score 9 (std 0.1), statistics"
     assert str(RESULT.comparisons[0]) == ("a is 0.3 +- 0.1 lower in fid than b: more than chance")
     assert str(Metric(1.5, checked=1.25)) == "1.5 (SciPy 1.25)"
+    assert str(Metric(0.0, stderr=0.0)) == "0"
