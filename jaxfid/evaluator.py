@@ -1,6 +1,7 @@
 """Scores of images that are on the devices already: behind a sampler, in a training loop."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Unpack
 
@@ -8,7 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Shaped
 
+from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
+from jaxfid.extraction.evaluator_state import EvaluatorState, all_gather_state
 from jaxfid.extraction.image_set import (
     ExtractedFeatures,
     ExtractedSet,
@@ -16,12 +19,9 @@ from jaxfid.extraction.image_set import (
     KeptFeatures,
     open_image_set,
 )
-from jaxfid.extraction.on_device import (
-    EvaluatorState,
-    OnDevice,
-    all_gather_state,
-    make_on_device,
-)
+from jaxfid.extraction.merging import Over, bring_together
+from jaxfid.extraction.on_device import OnDevice, make_on_device
+from jaxfid.extraction.state_file import load_state, save_state
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range
 from jaxfid.provenance import Provenance, versions
 from jaxfid.result import SetResult
@@ -68,7 +68,7 @@ class Evaluator:
     is a pytree of float64 sums and of some features for the error bar. `a + b` is the images of both.
     `evaluator.all_gather(state, axis_name)` merges the states of all devices inside a mapped function;
     `jax.lax.psum` would add the kept features as numbers, so that the value comes without its error bar.
-    Saved and loaded, as NumPy arrays, it goes on as `evaluator.init() + loaded`.
+    `save` and `load` keep a state in a file; as NumPy arrays, it goes on as `evaluator.init() + loaded`.
 
     An evaluator is a pytree of the network's weights: give it to compiled functions as an argument, as
     above. A function that closes over it works as well, but JAX then writes the weights into the
@@ -102,7 +102,16 @@ class Evaluator:
           InputError: An argument is not what it should be, or the reference was made otherwise.
           WeightsUnavailableError: The weights are neither here nor to be fetched.
         """
-        choices = Settings(**settings)
+        with process_group().one_evaluation():
+            self._prepare(reference, value_range, quantize, Settings(**settings))
+
+    def _prepare(
+        self,
+        reference: Images | None,
+        value_range: ValueRange | None,
+        quantize: bool,
+        choices: Settings,
+    ) -> None:
         value_range = check_value_range(value_range)
         opened = None
         if reference is not None:
@@ -177,16 +186,59 @@ class Evaluator:
         """Returns the state with further images, whose features are given; else as `update`."""
         return self._network.update(state, features, mask)
 
-    def stats(self, state: EvaluatorState) -> Stats:
+    def merge(self, state: EvaluatorState) -> EvaluatorState:
+        """Returns the state of the images of all processes, in NumPy arrays, the same bits on each.
+
+        All processes call it, each with its own state. It is for looking, not for going on: go on from each
+        process's own state, or the images of all would count several times at the next look.
+
+        Args:
+          state: As in `compute`.
+
+        Raises:
+          InputError: As `compute` with `over="auto"`.
+        """
+        return bring_together(state)
+
+    def save(self, state: EvaluatorState, path: str | os.PathLike[str]) -> None:
+        """Writes a state to a file, in float64, with what its features depend on.
+
+        Of several processes each writes what it holds: its own state to a path of its own, or, on one of
+        them, what `merge` has given to all.
+
+        Args:
+          state: Of this process, or merged.
+          path: Where, also in a bucket.
+
+        Raises:
+          InputError: Nothing can be written there, or the state is divided over several processes.
+        """
+        save_state(path, bring_together(state, "this"), self._plan.provenance)
+
+    def load(self, path: str | os.PathLike[str]) -> EvaluatorState:
+        """Returns a state that `save` has written, to go on with.
+
+        Raises:
+          InputError: It is no such file; or it is a state of another network, input rule or `value_range`,
+            and the message says what differs.
+        """
+        like = jax.device_get(self.init())
+        return self._network.place(load_state(path, like, self._plan.provenance))
+
+    def stats(self, state: EvaluatorState, *, over: Over = "auto") -> Stats:
         """Returns mean, covariance, count and provenance, as `compute_stats` does, for `save_stats`.
 
         Args:
-          state: Further leading axes, as of states of several devices, are added up.
+          state: As in `compute`.
+          over: Likewise.
 
         Raises:
-          InputError: There are fewer than two images, or features that are not finite.
+          InputError: As `compute`, but that it needs no reference.
         """
-        moments = state.total().moments
+        return self._stats_of(bring_together(state, over))
+
+    def _stats_of(self, total: EvaluatorState) -> Stats:
+        moments = total.moments
         # Looked at here and not at each update, which must not wait for the devices.
         if not np.isfinite(moments.total).all():
             raise InputError(
@@ -195,27 +247,36 @@ class Evaluator:
         cov = moments.cov()
         return Stats(moments.mean(), cov, int(moments.count), self._plan.provenance)
 
-    def compute(self, state: EvaluatorState, *, name: str = "generated") -> SetResult:
+    def compute(
+        self, state: EvaluatorState, *, over: Over = "auto", name: str = "generated"
+    ) -> SetResult:
         """Returns the FID of all images so far, as `compute_metrics` gives it of a set.
 
         It has its error bar from the features that the state keeps.
 
         Args:
           state: Further leading axes, as of states of several devices, are added up.
+          over: Of several processes, whose images are meant. "this" is what this process holds, and the
+            others need not call. "all" adds up the states of the processes. "auto" does so where a process
+            holds its own, takes once what all hold alike (a state that was merged, or restored on each),
+            and takes arrays that are laid over all processes as they are. With these two all processes
+            call, and get the same result.
           name: What the result calls the images.
 
         Raises:
-          InputError: There is no reference; or as in `stats`.
+          InputError: There is no reference; fewer than two images, or features that are not finite; the
+            sums are not float64; or it cannot be known whose images are meant.
+          JaxfidError: Another process failed, died, or does not take part.
         """
-        plan, total = self._plan, state.total()
+        plan = self._plan
         if plan.reference is None:
             raise InputError("reference: none was given; `stats` needs none")
+        total = bring_together(state, over)
         (network,), feature = plan.evaluation.extractors, self._network.feature
         rows = {}
         if total.parts == 1:  # else they were added as numbers, and mean nothing
-            kept = total.rows.kept()
-            rows[feature] = KeptFeatures(kept, np.arange(len(kept)))
-        features = ExtractedFeatures(plan.provenance, {feature: self.stats(total)}, rows)
+            rows[feature] = KeptFeatures(*total.rows.kept())
+        features = ExtractedFeatures(plan.provenance, {feature: self._stats_of(total)}, rows)
         return plan.evaluation.score(
             plan.reference, ExtractedSet(name, {network: features}), plan.notes
         )
@@ -233,7 +294,7 @@ class Evaluator:
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "an Evaluator cannot be pickled or copied: it holds compiled functions. Make it anew where it is "
-            "needed, and save its state, which pickle, NumPy and flax.serialization take"
+            "needed, and save its state: evaluator.save, pickle, NumPy, Orbax and flax.serialization take it"
         )
 
     def tree_flatten(self) -> tuple[tuple[OnDevice], _Plan]:

@@ -52,7 +52,7 @@ class SettingsDict(TypedDict, total=False):
     batch_size: int | None
     num_workers: int | None
     devices: int | None
-    sums: Literal["auto", "device", "host"]
+    sums: Literal["auto", "device", "integer", "host"]
     resume: str | os.PathLike[str] | None
     resume_every_s: float
     resume_strict: bool
@@ -147,8 +147,8 @@ class RuntimeSettings:
       num_workers: Decoding threads; None is one for each core that this process may use, and 0 decodes in
         the calling thread.
       devices: How many of this process's devices to use; None for all.
-      sums: Where sums of features are kept: "device", "host", or "auto": the host where the devices have no
-        float64, as TPUs do not.
+      sums: How sums of features are kept: in float64 on the "device", in whole numbers there ("integer"), on
+        the "host", or "auto": in whole numbers where the devices have no float64, as TPUs do not.
       resume: Folder in which each set's progress is kept, so that a killed evaluation goes on where it was;
         None keeps none.
       resume_every_s: Seconds from one snapshot to the next.
@@ -160,7 +160,7 @@ class RuntimeSettings:
     batch_size: int | None = None
     num_workers: int | None = None
     devices: int | None = None
-    sums: Literal["auto", "device", "host"] = "auto"
+    sums: Literal["auto", "device", "integer", "host"] = "auto"
     resume: str | None = None
     resume_every_s: float = 30.0
     resume_strict: bool = False
@@ -177,7 +177,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "resume": (str, os.PathLike),
 }
 """Where anything else would end in an error of Python's that does not name the argument."""
-_CHOICES = {"on_error": ("fail", "skip"), "sums": ("auto", "device", "host")}
+_CHOICES = {"on_error": ("fail", "skip"), "sums": ("auto", "device", "integer", "host")}
 
 
 class Settings:

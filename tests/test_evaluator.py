@@ -7,12 +7,14 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
 from jaxfid.evaluator import Evaluator
-from jaxfid.extraction.on_device import EvaluatorState
+from jaxfid.extraction.evaluator_state import EvaluatorState
+from jaxfid.extraction.merging import bring_together
 from jaxfid.extractors.interface import FeatureNetwork
 from jaxfid.preprocessing.protocol import Protocol
 from jaxfid.stats.files import Stats, load_stats, save_stats
@@ -161,6 +163,53 @@ def test_a_state_goes_through_flax_serialization_and_pickle():
         assert loaded.moments.outer.dtype == np.float64
         jax.tree.map(np.testing.assert_array_equal, loaded, state)
         assert fid(scoring, scoring.init() + loaded) == fid(scoring, state)
+
+
+def lossy(state: EvaluatorState) -> EvaluatorState:
+    return jax.tree.map(jnp.asarray, jax.device_get(state))
+
+
+def test_a_state_that_lost_digits_is_refused_wherever_it_is_used(tmp_path):
+    scoring, state = evaluator(), lossy(state_of(24))
+    match = r"state: expected sums in float64, found float32: .*evaluator\.save"
+    for use in (
+        scoring.compute,
+        scoring.stats,
+        scoring.merge,
+        lambda state: scoring.compute(state, over="this"),
+        lambda state: scoring.save(state, tmp_path / "state.npz"),
+        lambda state: scoring.update(state, GENERATED),
+        lambda state: scoring.init() + state,
+    ):
+        with pytest.raises(InputError, match=match):
+            use(state)
+
+
+@pytest.mark.parametrize("template", ["numpy", "x64", "float32"])
+def test_a_state_goes_through_orbax_as_it_is(tmp_path, template):
+    scoring, state = evaluator(), state_of(24)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        with jax.enable_x64(template == "x64"):
+            like = jax.device_get(scoring.init()) if template == "numpy" else scoring.init()
+            restored = checkpointer.restore(tmp_path / "state", like)
+    if template == "float32":  # JAX makes that of a restored array where x64 is not enabled
+        with pytest.raises(InputError, match="state: expected sums in float64, found float32"):
+            scoring.compute(restored)
+        return
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    assert scoring.compute(restored) == scoring.compute(state)
+
+
+def test_on_one_process_over_changes_nothing():
+    scoring, state = evaluator(), state_of(24)
+    expected = scoring.compute(state)
+    assert scoring.compute(scoring.merge(state)) == expected
+    for over in ("auto", "all", "this"):
+        assert scoring.compute(state, over=over) == expected
+    with pytest.raises(InputError, match="over: expected auto, all, this, found 'every'"):
+        bring_together(state, "every")
 
 
 def test_an_evaluator_says_that_it_cannot_be_pickled():

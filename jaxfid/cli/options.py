@@ -54,8 +54,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add("--devices", type=_count_or_all, metavar="N|all", help="devices to use (default all)")
     add(
         "--sums",
-        choices=("auto", "device", "host"),
-        help="where sums of features are kept (default auto: the host where devices have no float64)",
+        choices=("auto", "device", "integer", "host"),
+        help="how sums of features are kept: in float64 or whole numbers on the devices, or on the host "
+        "(default auto: in whole numbers where devices have no float64)",
     )
 
 

@@ -19,10 +19,15 @@ from jaxfid.extraction.devices import has_float64, map_over_devices, put_rows
 from jaxfid.extraction.feature_pass import STEPS_IN_FLIGHT, Features
 from jaxfid.images.batches import Batch
 from jaxfid.stats.array_tree import array_tree
+from jaxfid.stats.integer_moments import (
+    IntegerMoments,
+    integer_moments_of,
+    zero_integer_moments,
+)
 from jaxfid.stats.moments import Moments, moments_of, zero_moments
 
-Sums = Literal["auto", "device", "host"]
-"""Where sums are kept; "auto" is the host where the devices have no float64."""
+Sums = Literal["auto", "device", "integer", "host"]
+"""How sums are kept: in float64 on the devices, in whole numbers on the devices, or on the host."""
 
 ROWS_PER_UPDATE = 256
 """Rows per device in one update of the sums, each of which reads and writes the whole matrix."""
@@ -37,21 +42,53 @@ class _Buffer:
     mask: Bool[Array | np.ndarray, "devices places"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """How devices sum.
+
+    Attributes:
+      x64: Whether float64 is enabled for it.
+      zeros: From a width and leading axes to the sums of nothing.
+      sums_of: From rows and their mask to sums.
+      read: From sums on the host to float64 ones.
+      check: Raises where sums could not take a feature; waits for them.
+    """
+
+    x64: bool
+    zeros: Callable[..., Any]
+    sums_of: Callable[..., Any]
+    read: Callable[[Any], Moments]
+    check: Callable[[Any], None]
+
+
+FLOAT64 = Arithmetic(True, zero_moments, moments_of, lambda sums: sums, lambda sums: None)
+INTEGER = Arithmetic(
+    False,
+    zero_integer_moments,
+    integer_moments_of,
+    IntegerMoments.to_moments,
+    IntegerMoments.require_within,
+)
+
+
 class DeviceMoments:
-    """Float64 moments of one feature, kept on the devices until they are read.
+    """Moments of one feature, kept on the devices until they are read.
 
     Each device has sums of its own, which are added up when they are read: no step waits for another device.
     Rows wait in a buffer until there are enough to be worth a pass over the matrices.
     """
 
-    def __init__(self, feature: str, width: int, mesh: Mesh) -> None:
-        self._feature, self._mesh = feature, mesh
-        with own_context(x64=True):
-            self._sums = put_rows(zero_moments(width, lead=(mesh.size,)), mesh)
+    def __init__(
+        self, feature: str, width: int, mesh: Mesh, arithmetic: Arithmetic = FLOAT64
+    ) -> None:
+        self._feature, self._mesh, self._arithmetic = feature, mesh, arithmetic
+        with own_context(x64=arithmetic.x64):
+            self._sums = put_rows(arithmetic.zeros(width, lead=(mesh.size,)), mesh)
+        self._before: Moments = zero_moments(width)
         self._total: Moments | None = None
         self._buffer: _Buffer | None = None
-        self._filled = 0
-        self._fill, self._absorb = _compiled(mesh)
+        self._filled, self._flushes = 0, 0
+        self._fill, self._absorb = _compiled(mesh, arithmetic)
 
     def add(self, features: Features, batch: Batch) -> None:
         """Takes one batch's features; all batches have the same number of rows."""
@@ -71,18 +108,26 @@ class DeviceMoments:
         return put_rows(buffer, self._mesh)
 
     def _flush(self) -> None:
-        with own_context(x64=True):
+        with own_context(x64=self._arithmetic.x64):
+            # Early, not after the last image; seldom, because it waits for the devices.
+            if self._flushes & (self._flushes - 1) == 0:
+                self._arithmetic.check(self._sums)
             self._sums, self._buffer = self._absorb(self._sums, self._buffer)
+        self._flushes += 1
         self._total, self._filled = None, 0
 
     def moments(self) -> Moments:
-        """Returns the sums over all devices, on the host."""
+        """Returns the sums over all devices, on the host.
+
+        Raises:
+          InputError: Features were beyond what the sums can take.
+        """
         if self._filled:
             self._flush()
         if self._total is None:  # else it was read for a snapshot, and nothing has come since
-            with own_context(x64=True):
-                self._total = jax.tree.map(np.asarray, jax.jit(Moments.total_over)(self._sums))
-        assert self._total is not None  # read just above
+            with own_context(x64=self._arithmetic.x64):
+                total = jax.tree.map(np.asarray, _total_over_devices(self._sums))
+            self._total = self._before + self._arithmetic.read(total)
         return self._total
 
     def state(self) -> dict[str, np.ndarray]:
@@ -91,19 +136,20 @@ class DeviceMoments:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Starts from sums that these or any other devices, or the host, have kept."""
-        sums = zero_moments(state["total"].shape[-1], lead=(self._mesh.size,))
-        for name, array in state.items():
-            getattr(sums, name)[0] = array
-        self._total = None
-        with own_context(x64=True):
-            self._sums = put_rows(sums, self._mesh)
+        self._before, self._total = Moments(**state), None
+
+
+@jax.jit
+def _total_over_devices(sums: Any) -> Any:  # noqa: ANN401
+    return sums.total_over(0)
 
 
 @functools.cache
-def _compiled(mesh: Mesh) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _compiled(mesh: Mesh, arithmetic: Arithmetic) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`_fill` and `_absorb` over the devices, the same for every set so that they compile once."""
     fill = map_over_devices(_fill, mesh, replicated=(False,) * 3 + (True,), donate=(0,))
-    return fill, map_over_devices(_absorb, mesh, replicated=(False, False), donate=(0, 1))
+    absorb = functools.partial(_absorb, arithmetic)
+    return fill, map_over_devices(absorb, mesh, replicated=(False, False), donate=(0, 1))
 
 
 def _fill(buffer: _Buffer, rows: Array, mask: Array, place: Array) -> _Buffer:
@@ -114,10 +160,10 @@ def _fill(buffer: _Buffer, rows: Array, mask: Array, place: Array) -> _Buffer:
     )
 
 
-def _absorb(sums: Moments, buffer: _Buffer) -> tuple[Moments, _Buffer]:
+def _absorb(arithmetic: Arithmetic, sums: Any, buffer: _Buffer) -> tuple[Any, _Buffer]:  # noqa: ANN401
     """Adds one device's buffer to its sums, and empties it."""
     emptied = dataclasses.replace(buffer, mask=jnp.zeros_like(buffer.mask))
-    return sums + moments_of(buffer.rows, buffer.mask), emptied
+    return sums + arithmetic.sums_of(buffer.rows, buffer.mask), emptied
 
 
 class _Arrivals:
@@ -141,7 +187,7 @@ class _Arrivals:
 
 
 class HostMoments:
-    """What `DeviceMoments` keeps, kept on the host: for devices without float64.
+    """What `DeviceMoments` keeps, kept on the host: for features of any magnitude on any device.
 
     The features come to the host while the devices go on, 8 kB of an image, and are summed there.
     """
@@ -183,28 +229,35 @@ class HostMoments:
 def make_moments(
     feature: str, width: int, mesh: Mesh, *, sums: Sums = "auto"
 ) -> DeviceMoments | HostMoments:
-    """Returns an accumulator of moments: on the devices where they have float64, else on the host.
+    """Returns an accumulator of moments on the devices: in float64 where they have it, else in whole numbers.
 
     Args:
       feature: Name of the features.
       width: Their number.
       mesh: The devices that compute them.
-      sums: "device" or "host" to choose one of them.
+      sums: "device", "integer" or "host" to choose one of them.
 
     Raises:
       InputError: `sums` is "device", and the devices have no float64.
     """
-    if keeps_sums_on_host(sums, mesh):
-        return HostMoments(feature, width)
+    match choose_sums(sums, mesh):
+        case "host":
+            return HostMoments(feature, width)
+        case "integer":
+            return DeviceMoments(feature, width, mesh, INTEGER)
     return DeviceMoments(feature, width, mesh)
 
 
-def keeps_sums_on_host(sums: Sums, mesh: Mesh) -> bool:
-    """Whether sums belong on the host; arguments and errors as in `make_moments`."""
+def choose_sums(sums: Sums, mesh: Mesh) -> Literal["device", "integer", "host"]:
+    """Returns how sums are kept; arguments and errors as in `make_moments`."""
     if sums == "device" and not has_float64(mesh):
         platform = mesh.devices.flat[0].platform
-        raise InputError(f"sums: a {platform} has no float64 to keep them in; choose auto or host")
-    return sums == "host" or not has_float64(mesh)
+        raise InputError(
+            f"sums: a {platform} has no float64 to keep them in; choose auto, integer or host"
+        )
+    if sums == "auto":
+        return "device" if has_float64(mesh) else "integer"
+    return sums
 
 
 class FeatureStore:

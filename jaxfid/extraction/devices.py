@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, PyTree, Shaped
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from jaxfid.errors import InputError
 
@@ -99,6 +99,33 @@ def put_rows(tree: PyTree, mesh: Mesh) -> PyTree:
 def put_replicated(tree: PyTree, mesh: Mesh) -> PyTree:
     """Returns the arrays on the devices, the whole on each."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def own_rows(
+    array: Shaped[Array | np.ndarray, "n ..."],
+) -> tuple[Shaped[np.ndarray, "m ..."], Int[np.ndarray, " m"]]:
+    """Returns the rows that this process has of an array, on the host, and their places in the whole.
+
+    Of an array that is laid over several processes every row is given on one of them, also where several
+    hold it. All of them call.
+    """
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return np.asarray(array), np.arange(len(array))
+    shards = [s for s in _with_whole_rows(array).addressable_shards if s.replica_id == 0]
+    shards.sort(key=lambda shard: shard.index[0].start or 0)
+    places = [np.arange(len(array))[shard.index[0]] for shard in shards]
+    rows = [np.asarray(shard.data) for shard in shards]
+    none = np.zeros((0, *array.shape[1:]), array.dtype)
+    return np.concatenate([none, *rows]), np.concatenate([np.arange(0), *places])
+
+
+def _with_whole_rows(array: Array) -> Array:
+    """Returns the array laid out so that no row is divided."""
+    if array.sharding.shard_shape(array.shape)[1:] == array.shape[1:]:
+        return array
+    sharding = array.sharding
+    assert isinstance(sharding, NamedSharding)  # nothing else divides an array so
+    return jax.device_put(array, NamedSharding(sharding.mesh, P(*sharding.spec[:1])))
 
 
 def is_cpu(mesh: Mesh) -> bool:

@@ -7,87 +7,22 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int32, Shaped
+from jaxtyping import Array, Bool, Float, Float32, Shaped
 
 from jaxfid.context import own_context
 from jaxfid.errors import InputError
-from jaxfid.extraction.accumulators import Sums, keeps_sums_on_host
+from jaxfid.extraction.accumulators import Sums, choose_sums
 from jaxfid.extraction.array_features import ArrayFeatures
-from jaxfid.extraction.devices import local_mesh, over_automatic_axes
-from jaxfid.extraction.serialization import register_with_flax
+from jaxfid.extraction.devices import local_mesh, over_automatic_axes, own_rows, put_replicated
+from jaxfid.extraction.evaluator_state import EvaluatorState, require_float64
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.stats.array_tree import array_tree
 from jaxfid.stats.kept_rows import MAX_KEPT_ROWS, KeptRows
-from jaxfid.stats.moments import Moments, moments_of, zero_moments
+from jaxfid.stats.moments import moments_of, zero_moments
 
 Images = Shaped[Array | np.ndarray, "..."]
 """Images `(n, h, w, 3)`, uint8 or floating; anything else is refused with a message."""
-
-
-@array_tree
-@dataclasses.dataclass(frozen=True)
-class EvaluatorState:
-    """What is kept of the images so far: sums of features, and some features for the error bar.
-
-    `a + b` is the images of both. Leaves may carry leading axes (devices), which `total_over` merges.
-
-    Attributes:
-      moments: Float64 sums.
-      rows: Up to `MAX_KEPT_ROWS` rows of features, chosen by their content.
-      parts: 1, unless states were added as numbers (by `psum`): sums of rows mean nothing.
-    """
-
-    moments: Moments
-    rows: KeptRows
-    parts: Int32[Array | np.ndarray, "*lead"]
-
-    @own_context(x64=None)
-    def __add__(self, other: "EvaluatorState") -> "EvaluatorState":
-        return EvaluatorState(
-            self.moments + other.moments,
-            self.rows + other.rows,
-            jnp.maximum(self.parts, other.parts),
-        )
-
-    @own_context(x64=None)
-    def total_over(self, axis: int = 0) -> "EvaluatorState":
-        """Returns the state of all images, with one leading axis merged."""
-        return EvaluatorState(
-            self.moments.total_over(axis), self.rows.total_over(axis), jnp.max(self.parts, axis)
-        )
-
-    def total(self) -> "EvaluatorState":
-        """Returns the state with every leading axis merged, on the host."""
-        state = self
-        while np.ndim(state.moments.count):
-            state = state.total_over(0)
-        return jax.device_get(state)  # explicit, which a transfer guard lets pass
-
-
-for _part in (Moments, KeptRows, EvaluatorState):
-    register_with_flax(_part)
-
-
-def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
-    """Returns the state of all devices of a mapped axis, the same on each; for `shard_map` and `pmap`.
-
-    Args:
-      state: This device's.
-      axis_name: The axis.
-    """
-    rows = jax.tree.map(lambda leaf: _stack_over(leaf, axis_name), state.rows).total_over(0)
-    with jax.enable_x64(True):
-        return EvaluatorState(
-            jax.lax.psum(state.moments, axis_name), rows, jnp.ones_like(state.parts)
-        )
-
-
-def _stack_over(leaf: Array, axis_name: str) -> Array:
-    """Returns every device's leaf, stacked. JAX knows a sum with zeros to be equal on all devices."""
-    places = jnp.arange(jax.lax.psum(1, axis_name)) == jax.lax.axis_index(axis_name)
-    mine = jnp.where(places.reshape(-1, *[1] * leaf.ndim), leaf[None], jnp.zeros((), leaf.dtype))
-    return jax.lax.psum(mine, axis_name)
 
 
 @array_tree
@@ -117,13 +52,23 @@ class OnDevice:
 
     def init(self) -> EvaluatorState:
         """Returns the state of no images."""
-        moments, one = zero_moments(self.width), np.int32(1)
+        moments = zero_moments(self.width)
+        parts, merged = np.ones((), np.int32), np.zeros((), np.int32)
         # x64 for this block alone: the caller's program keeps the types that it was written for.
         with own_context(x64=True), jax.enable_x64(True):
             rows = KeptRows.empty(self.width, limit=self.num_rows)
             if self.on_host:
-                return EvaluatorState(moments, jax.tree.map(np.asarray, rows), np.asarray(one))
-            return EvaluatorState(jax.tree.map(jnp.zeros_like, moments), rows, jnp.asarray(one))
+                state = EvaluatorState(moments, rows, parts, merged)
+                return jax.tree.map(np.asarray, state)
+            zeros = jax.tree.map(jnp.zeros_like, moments)
+            return EvaluatorState(zeros, rows, jnp.asarray(parts), jnp.asarray(merged))
+
+    def place(self, state: EvaluatorState) -> EvaluatorState:
+        """Returns a state of NumPy arrays as `init` gives one: on a device, or on the host."""
+        if self.on_host:
+            return state
+        with own_context(x64=True):
+            return jax.tree.map(jnp.asarray, state)
 
     def features(self, images: Images) -> Float32[Array, "n d"]:
         """Returns the features of the images, differentiable in those that are floating.
@@ -156,7 +101,8 @@ class OnDevice:
         self._check(state, features, mask)
         with own_context(x64=True), jax.enable_x64(True):
             if self.on_host:
-                return jax.tree.map(np.asarray, _add(state, np.asarray(features), np.asarray(mask)))
+                rows, places = own_rows(features)
+                return jax.tree.map(np.asarray, _add(state, rows, _whole(mask)[places]))
             return _add_on_device(state, features, jnp.asarray(mask, bool))
 
     def _check(self, state: EvaluatorState, features: Any, mask: Any) -> None:  # noqa: ANN401
@@ -167,17 +113,13 @@ class OnDevice:
                 "state: these devices have no float64, so sums are kept on the host and no compiled function "
                 "can update them: return `features(images)` from it, and call `update_from_features` outside"
             )
-        shape, dtype = state.moments.outer.shape, state.moments.outer.dtype
+        shape = state.moments.outer.shape
         if shape != (self.width, self.width):
             raise InputError(
                 f"state: expected sums of {self.width} features, shape {(self.width, self.width)}, "
                 f"found {shape}; `total_over` merges the leading axes of several devices"
             )
-        if dtype != np.float64:
-            raise InputError(
-                f"state: expected float64, found {dtype}; a state of NumPy arrays loses digits on its way "
-                "into a compiled function: give it `init() + state`"
-            )
+        require_float64(state)
         if mask.shape != (len(features),):
             raise InputError(f"mask: expected shape ({len(features)},), found {mask.shape}")
 
@@ -215,14 +157,23 @@ def make_on_device(
         feature=feature,
         width=extractor.widths[feature],
         num_rows=num_rows,
-        on_host=keeps_sums_on_host(sums, local_mesh()),
+        on_host=choose_sums(sums, local_mesh()) != "device",
     )
 
 
 def _add(state: EvaluatorState, rows: Any, mask: Any) -> EvaluatorState:  # noqa: ANN401
-    return EvaluatorState(
-        state.moments + moments_of(rows, mask), state.rows.update(rows, mask), state.parts
+    return dataclasses.replace(
+        state,
+        moments=state.moments + moments_of(rows, mask),
+        rows=state.rows.update(rows, mask, first=state.moments.count),
     )
+
+
+def _whole(mask: Bool[Array | np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Returns a mask on the host, also one that is divided over several processes."""
+    if isinstance(mask, jax.Array) and not (mask.is_fully_addressable or mask.is_fully_replicated):
+        mask = put_replicated(mask, mask.sharding.mesh)  # pyright: ignore[reportAttributeAccessIssue]
+    return np.asarray(mask)
 
 
 _add_on_device = jax.jit(over_automatic_axes(_add))

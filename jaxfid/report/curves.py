@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from jaxfid.report.grouped_curves import COLOURS, draw_groups, mean_line, name_colour
 from jaxfid.report.printable import printable
 from jaxfid.result.models import Seeds
 
@@ -29,6 +30,7 @@ _MOST_TICKS = 7
 # Stand-ins, which become the page's variables: a picture of one colour would suit one theme.
 _COLOURS = {"#010101": "var(--ink-soft)", "#020202": "var(--rule)", "#030303": "var(--accent)"}
 _INK, _RULE, _ACCENT = _COLOURS
+_OF_GROUPS = {stand_in: f"var(--{name_colour(i)})" for i, stand_in in enumerate(COLOURS)}
 _STYLE: dict[Any, Any] = {  # Matplotlib's own type of the names is not public
     "svg.fonttype": "none",
     "svg.hashsalt": "jaxfid",
@@ -58,20 +60,22 @@ class Point:
     Attributes:
       identifier: Of the element over it in the picture; letters, digits and dashes.
       name: What it is called where there are no steps.
-      step: None where it has none.
+      step: Its step, or the setting along the curve; None where it has none.
       value: A finite number.
       stderr: None where it is not known.
       run: The training run, where there are several.
       noise_seed: What it was drawn from, where there are several draws of one checkpoint.
+      group: The curve that it is on, where a sweep has several.
     """
 
     identifier: str
     name: str
-    step: int | None
+    step: float | None
     value: float
     stderr: float | None = None
     run: str | None = None
     noise_seed: int | None = None
+    group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,14 @@ class Band:
     places: Sequence[tuple[int, float, float]]
 
 
-def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None) -> Markup:
+def draw_curve(
+    points: Sequence[Point],
+    *,
+    prefix: str,
+    band: Band | None = None,
+    axis: str = "step",
+    grouped: bool = False,
+) -> Markup:
     """Returns the curve through the points as an SVG element.
 
     Where every point has a step, steps are the horizontal axis, else the points in their order. Replicates
@@ -100,6 +111,8 @@ def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None
       band: The means of replicates; None where there are none.
       prefix: Begins every identifier in the picture, so that two pictures share none; letters, digits and
         dashes.
+      axis: What lies along the curve.
+      grouped: Whether each group is a curve of its own colour, as in a sweep.
     """
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # The page's own fonts show what Matplotlib's cannot measure, such as Chinese.
@@ -108,9 +121,12 @@ def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None
         figure.patch.set_alpha(0)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
-        places = _draw_places(axes, points)
+        places = _draw_places(axes, points, axis)
         _draw_scale(axes, points, band)
-        if len({(point.run, point.noise_seed) for point in points}) > 1:
+        if grouped:
+            values, half = _heights(points)
+            draw_groups(axes, places, values, half, [point.group for point in points])
+        elif len({(point.run, point.noise_seed) for point in points}) > 1:
             _draw_replicates(axes, places, points, band)
         else:
             _draw_run(axes, places, points)
@@ -120,12 +136,12 @@ def draw_curve(points: Sequence[Point], *, prefix: str, band: Band | None = None
     return _as_element(buffer.getvalue(), prefix)
 
 
-def _draw_places(axes: Axes, points: Sequence[Point]) -> Places:
+def _draw_places(axes: Axes, points: Sequence[Point], axis: str) -> Places:
     """Sets the horizontal axis, and returns each point's place on it."""
     steps = [point.step for point in points if point.step is not None]
-    distinct = len({(p.run, p.noise_seed, p.step) for p in points}) == len(points)
+    distinct = len({(p.run, p.noise_seed, p.group, p.step) for p in points}) == len(points)
     if len(steps) == len(points) and distinct:
-        axes.set_xlabel("step")
+        axes.set_xlabel(printable(axis))
         axes.set_xticks(_choose_ticks(steps))
         axes.xaxis.set_major_formatter(_plain())
         return np.array(steps, np.float64)
@@ -136,7 +152,7 @@ def _draw_places(axes: Axes, points: Sequence[Point]) -> Places:
     return places
 
 
-def _choose_ticks(steps: Sequence[int]) -> list[int]:
+def _choose_ticks(steps: Sequence[float]) -> list[float]:
     """Some of the steps, the first and the last among them, none too close to the one before."""
     ordered = sorted({*steps})
     least = (ordered[-1] - ordered[0]) / _MOST_TICKS
@@ -163,11 +179,16 @@ def _draw_scale(axes: Axes, points: Sequence[Point], band: Band | None) -> None:
 
 
 def _draw_run(axes: Axes, places: Places, points: Sequence[Point]) -> None:
-    values = np.array([point.value for point in points])
-    half = BAND_STDERRS * np.array([point.stderr or 0.0 for point in points])
+    values, half = _heights(points)
     axes.fill_between(places, values - half, values + half, color=_ACCENT, alpha=0.18, linewidth=0)
     axes.errorbar(places, values, half, color=_ACCENT, elinewidth=1, linewidth=2, zorder=3)
     axes.plot(places, values, "o", ms=5, color=_ACCENT, zorder=4)
+
+
+def _heights(points: Sequence[Point]) -> tuple[Places, Places]:
+    """The values, and half the heights of their error bars."""
+    values = np.array([point.value for point in points])
+    return values, BAND_STDERRS * np.array([point.stderr or 0.0 for point in points])
 
 
 def _draw_replicates(
@@ -175,22 +196,14 @@ def _draw_replicates(
 ) -> None:
     runs = list(dict.fromkeys(point.run for point in points))
     for run in runs if len(runs) > 1 else ():
-        axes.plot(*_mean_line(places, points, run), "-", linewidth=0.8, color=_INK, alpha=0.5)
+        chosen = [i for i, point in enumerate(points) if point.run == run]
+        values = np.array([points[i].value for i in chosen])
+        line = mean_line(places[chosen], values)
+        axes.plot(*line, "-", linewidth=0.8, color=_INK, alpha=0.5)
     axes.plot(places, [point.value for point in points], "o", ms=4, color=_INK, zorder=3)
     steps_are_places = all(point.step is not None for point in points)
     if band is not None and band.places and steps_are_places:
         _draw_band(axes, band)
-
-
-def _mean_line(
-    places: Places, points: Sequence[Point], run: str | None
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """The places of a run, each once, and the means of its draws there."""
-    found: dict[float, list[float]] = {}
-    for place, point in zip(places, points, strict=True):
-        if point.run == run:
-            found.setdefault(float(place), []).append(point.value)
-    return np.array([*found]), np.array([float(np.mean(values)) for values in found.values()])
 
 
 def _draw_band(axes: Axes, band: Band) -> None:
@@ -222,6 +235,6 @@ def _as_element(document: str, prefix: str) -> Markup:
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     for size in ("width", "height"):
         element = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", element, count=1)
-    for stand_in, colour in _COLOURS.items():
+    for stand_in, colour in (_COLOURS | _OF_GROUPS).items():
         element = element.replace(stand_in, colour)
     return Markup(re.sub(rf'(\bid="|href="#|url\(#)(?!{prefix}-)', rf"\g<1>{prefix}-", element))

@@ -23,11 +23,12 @@ from jaxfid.report.headline import (
     first_metric,
     is_unofficial,
 )
+from jaxfid.report.heat_map import make_heat_map
 from jaxfid.report.model_table import model_rows
 from jaxfid.report.models import Model, compare_models, find_models
 from jaxfid.report.printable import printable
-from jaxfid.report.row_names import has_step_column
-from jaxfid.report.rows import make_rows, show_sign
+from jaxfid.report.row_names import has_step_column, swept_names
+from jaxfid.report.rows import Row, make_rows, show_sign
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import (
     Comparisons,
@@ -35,6 +36,9 @@ from jaxfid.report.tables import (
     format_csv,
     metric_names,
 )
+
+_MOST_ROWS = 24
+"""Of a table that is shown whole; a longer one scrolls, so that what is below it is found."""
 
 
 def make_page(run: RunFolder, *, now: datetime | None = None) -> str:
@@ -70,6 +74,8 @@ def make_page(run: RunFolder, *, now: datetime | None = None) -> str:
         headings=[heading(name) for name in names],
         compared=None if compared is None else heading(compared),
         with_steps=has_step_column(entries),
+        swept=swept_names(entries),
+        most_rows=_MOST_ROWS,
         rows=rows,
         model_rows=[[show_sign(cell) for cell in row] for row in model_rows(entries)],
         csv=base64.b64encode(format_csv(entries).encode()).decode(),
@@ -78,10 +84,13 @@ def make_page(run: RunFolder, *, now: datetime | None = None) -> str:
             for i, name in enumerate(names)
             if (chart := make_chart(i, name, rows, models)) is not None
         ],
-        shown=[row for row in rows if row.pictures("first")],
+        heat_maps=[
+            found for name in names if (found := make_heat_map(name, entries, models)) is not None
+        ],
+        shown=[row for row in _of_first_noise(rows) if row.pictures("first")],
         told_apart=[row for row in rows if row.pictures("lowest")],
         embed=functools.cache(functools.partial(embed_picture, run)),
-        columns=_describe_columns(run),
+        columns=_describe_columns(run, rows),
         reference_pictures=run.reference_pictures,
         groups=collect_conditions(run),
         made=f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC by jaxfid {metadata.version('jaxfid')}",
@@ -126,7 +135,20 @@ def _policy(script: str) -> str:
     )
 
 
-def _describe_columns(run: RunFolder) -> str:
+def _of_first_noise(rows: Sequence[Row]) -> list[Row]:
+    """A checkpoint's draws look alike, so that one of each is shown."""
+    first = _first_noise_seed(rows)
+    return [row for row in rows if row.entry.noise_seed == first]
+
+
+def _first_noise_seed(rows: Sequence[Row]) -> int | None:
+    seeds = [row.entry.noise_seed for row in rows if row.entry.noise_seed is not None]
+    return min(seeds, default=None)
+
+
+def _describe_columns(run: RunFolder, rows: Sequence[Row]) -> str:
+    if (seed := _first_noise_seed(rows)) is not None:
+        return f"The first images drawn from noise seed {seed}; a column is of the same noise."
     if "sampler" in run.identity:
         return "The first images of each checkpoint; a column is of the same noise."
     return "The first images of each set."

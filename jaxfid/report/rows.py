@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from jaxfid.report.entries import Entry, Picture
-from jaxfid.report.row_names import short_names
+from jaxfid.report.row_names import row_labels, short_names, show_settings, swept_names
 from jaxfid.report.tables import (
     Comparisons,
     describe_gap,
@@ -25,10 +25,22 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the table, of the grid and of the extremes."""
+    """A line of the table, of the grid and of the extremes.
+
+    Attributes:
+      identifier: Of the element on the page.
+      name: What tells it from all others.
+      label: The same beside columns of its settings.
+      settings: Those columns.
+      entry: What it shows.
+      cells: Its metrics.
+      gap: Its difference from the best; None where there is no such column.
+    """
 
     identifier: str
     name: str
+    label: str
+    settings: Sequence[Cell]
     entry: Entry
     cells: Sequence[Cell]
     gap: Cell | None
@@ -54,12 +66,14 @@ def make_rows(
       compared: The metric whose differences from the best have a column; None where there is none.
       comparisons: Each one's difference from the best.
     """
-    called = short_names(entries)
+    called, labels, swept = short_names(entries), row_labels(entries), swept_names(entries)
     best = {name: _stand_out(entries, name) for name in names}
     return [
         Row(
             f"row{number}",  # an identifier of the page: not the name, which comes from a file
             called[entry.name],
+            labels[entry.name],
+            [Cell(text, None) for text in show_settings(entry.swept, swept)],
             entry,
             [_make_cell(entry, name, best[name]) for name in names],
             None if compared is None else _make_gap(entry, compared, comparisons),

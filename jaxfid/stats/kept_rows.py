@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Float32, Int64, UInt32
+from jaxtyping import Array, Bool, Float, Float32, Int64, Real, UInt32
 
 from jaxfid.stats.array_tree import array_tree
 
@@ -55,65 +55,109 @@ class KeptRows:
     Attributes:
       rows: The kept rows in the order of their keys, then zeros.
       keys: Their keys, the more significant half first; all bits are set where there is no row.
+      places: Which row of those seen each was, so that they can be laid in the order in which they came.
+        Rows of parts that were merged carry the place that they had in their own part.
     """
 
     rows: Float32[Array | np.ndarray, "*lead k d"]
     keys: UInt32[Array | np.ndarray, "*lead k 2"]
+    places: UInt32[Array | np.ndarray, "*lead k"]
 
     @classmethod
     def empty(cls, width: int, *, limit: int = MAX_KEPT_ROWS) -> "KeptRows":
         """Returns the sample of no rows, with room for `limit` of them."""
-        return cls(jnp.zeros((limit, width), jnp.float32), jnp.full((limit, 2), _NO_ROW))
+        return cls(
+            jnp.zeros((limit, width), jnp.float32),
+            jnp.full((limit, 2), _NO_ROW),
+            jnp.zeros(limit, jnp.uint32),
+        )
 
     def update(
-        self, features: Float[Array | np.ndarray, "n d"], mask: Bool[Array | np.ndarray, " n"]
+        self,
+        features: Float[Array | np.ndarray, "n d"],
+        mask: Bool[Array | np.ndarray, " n"],
+        *,
+        first: Real[Array | np.ndarray, ""] | int = 0,
     ) -> "KeptRows":
         """Returns the sample with further rows.
 
         Args:
           features: The rows; they are kept in float32.
           mask: False where a row is padding, which is never kept. Nor is a row that is not finite.
+          first: How many rows were seen before.
         """
         rows = jnp.asarray(features, jnp.float32)
-        return self + KeptRows(rows, _make_keys(rows, mask))
+        return _keep_smallest(self, _make_sample(rows, mask, first), limit=self.limit)
 
     def __add__(self, other: "KeptRows") -> "KeptRows":
-        rows, keys = (
-            jnp.concatenate([a, b], axis=-2)
-            for a, b in ((self.rows, other.rows), (self.keys, other.keys))
-        )
-        return _keep_smallest(rows, keys, limit=self.keys.shape[-2])
+        return _keep_smallest(self, other, limit=self.limit)
 
     def total_over(self, axis: int = 0) -> "KeptRows":
         """Returns the sample of all rows, with one leading axis merged."""
-        rows, keys = (_join(array, axis) for array in (self.rows, self.keys))
-        return _keep_smallest(rows, keys, limit=self.keys.shape[-2])
+        return _keep_smallest(
+            jax.tree.map(lambda leaf: _join(leaf, axis, self), self), limit=self.limit
+        )
 
-    def kept(self) -> Float32[np.ndarray, "n d"]:
-        """Returns the rows that are there, on the host; leading axes are to be merged before."""
-        return np.asarray(self.rows)[np.asarray(self.keys)[:, 0] != _NO_ROW]
+    @property
+    def limit(self) -> int:
+        """The most rows that it holds."""
+        return self.keys.shape[-2]
+
+    def kept(self) -> tuple[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"]]:
+        """Returns the rows that are there and their places, in the order of these, on the host.
+
+        Leading axes are to be merged before. Of one place in several parts, the smaller key comes first: the
+        order is that of no device or process.
+        """
+        rows, keys, places = map(np.asarray, (self.rows, self.keys, self.places))
+        order = np.lexsort((keys[:, 1], keys[:, 0], places))
+        order = order[keys[order, 0] != _NO_ROW]
+        return rows[order], places[order].astype(np.int64)
 
 
-def _join(array: Array | np.ndarray, axis: int) -> Array:
+def _join(leaf: Array | np.ndarray, axis: int, sample: KeptRows) -> Array:
     """Returns the array with a leading axis laid into the axis of rows."""
-    array = jnp.moveaxis(array, axis, -3)
-    return array.reshape(*array.shape[:-3], -1, array.shape[-1])
+    own = sample.places.ndim - 1  # the axis of rows, in every leaf
+    leaf = jnp.moveaxis(leaf, axis, own - 1)
+    return leaf.reshape(*leaf.shape[: own - 1], -1, *leaf.shape[own + 1 :])
 
 
 # Jitted for those who call from outside of `jit`, where each operation would compile by itself.
 @functools.partial(jax.jit, static_argnames="limit")
-def _keep_smallest(
-    rows: Float32[Array, "*lead m d"], keys: UInt32[Array, "*lead m 2"], *, limit: int
-) -> KeptRows:
+def _keep_smallest(*samples: KeptRows, limit: int) -> KeptRows:
     """Returns the `limit` rows of the smallest keys.
 
     The first `limit` rows are a sample already, whose empty places hold zeros. As the sort is stable,
     an empty place that is left over is one of those, and never the padding of a batch.
     """
-    places = lax.broadcasted_iota(np.int32, keys.shape[:-1], keys.ndim - 2)
-    *_, order = lax.sort((keys[..., 0], keys[..., 1], places), num_keys=2)
-    order = order[..., :limit, None]
-    return KeptRows(*(jnp.take_along_axis(array, order, axis=-2) for array in (rows, keys)))
+    own = samples[0].places.ndim - 1
+    rows, keys, places = (
+        jnp.concatenate([jnp.asarray(getattr(sample, name)) for sample in samples], axis=own)
+        for name in ("rows", "keys", "places")
+    )
+    order = lax.broadcasted_iota(np.int32, places.shape, own)
+    *_, order = lax.sort((keys[..., 0], keys[..., 1], order), num_keys=2)
+    order = order[..., :limit]
+    wide = order[..., None]
+    return KeptRows(
+        jnp.take_along_axis(rows, wide, axis=own),
+        jnp.take_along_axis(keys, wide, axis=own),
+        jnp.take_along_axis(places, order, axis=own),
+    )
+
+
+@jax.jit
+def _make_sample(
+    rows: Float32[Array, "n d"],
+    mask: Bool[Array | np.ndarray, " n"],
+    first: Real[Array | np.ndarray, ""] | int,
+) -> KeptRows:
+    """Returns the rows as a sample of as many."""
+    # Padding takes no place: the rows of a padded batch are counted as those of one without.
+    places = (
+        jnp.cumsum(mask, dtype=jnp.uint32) - np.uint32(1) + jnp.asarray(first).astype(jnp.uint32)
+    )
+    return KeptRows(rows, _make_keys(rows, mask), places)
 
 
 @jax.jit

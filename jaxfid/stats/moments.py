@@ -73,11 +73,11 @@ class Moments:
 def _map(function: Callable[..., Any], *moments: Moments) -> Moments:
     """Maps over the sums; in float64 also where they are JAX arrays in a program that has none."""
     with jax.enable_x64(True):
-        return jax.tree.map(lambda *arrays: _as_array(function(*arrays)), *moments)
+        return jax.tree.map(lambda *arrays: as_array(function(*arrays)), *moments)
 
 
-def _as_array(value: Any) -> Any:  # noqa: ANN401
-    """NumPy gives scalars where arrays without axes are added."""
+def as_array(value: Any) -> Any:  # noqa: ANN401
+    """Returns an array also where NumPy gives a scalar, as for the sum of arrays without axes."""
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 
@@ -97,7 +97,7 @@ def moments_of(
     """
     xp = jax.numpy if isinstance(rows, jax.Array) else np
     rows = xp.where(mask[..., None], rows, 0).astype(xp.float64)
-    count = _as_array(mask.sum(-1).astype(xp.float64))
+    count = as_array(mask.sum(-1).astype(xp.float64))
     return Moments(count, rows.sum(-2), xp.swapaxes(rows, -1, -2) @ rows)
 
 

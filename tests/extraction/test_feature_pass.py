@@ -14,7 +14,7 @@ from jaxfid.extraction.accumulators import (
     DeviceMoments,
     FeatureStore,
     HostMoments,
-    keeps_sums_on_host,
+    choose_sums,
     make_moments,
 )
 from jaxfid.extraction.devices import local_mesh
@@ -98,6 +98,29 @@ def test_sums_on_the_host_are_those_on_the_devices(devices, monkeypatch):
     np.testing.assert_allclose(moments.outer, expected.outer, rtol=1e-12, atol=1e-12)
 
 
+def test_sums_in_whole_numbers_are_equal_on_any_devices(monkeypatch):
+    monkeypatch.setattr("jaxfid.extraction.accumulators.ROWS_PER_UPDATE", 3)
+    images = make_images(45)
+    expected, features = run(images, batch_size=16, sums="integer")
+    moments, same = run(images, devices=8, batch_size=16, sums="integer")
+    np.testing.assert_array_equal(same, features)
+    jax.tree.map(np.testing.assert_array_equal, moments, expected)
+    # 45 values below 1, each rounded to a step of 2^-25
+    np.testing.assert_allclose(moments.total, features.sum(0), rtol=0, atol=45 * 2**-25)
+
+
+def test_a_feature_beyond_whole_numbers_ends_the_pass_early(monkeypatch):
+    monkeypatch.setattr("jaxfid.extraction.accumulators.ROWS_PER_UPDATE", 1)
+    mesh = local_mesh(1)
+    moments = make_moments("small", 2, mesh, sums="integer")
+    (batch,) = Batches(
+        open_source(make_images(4)), batch_size=4, num_workers=0, prepare=lambda image: image
+    )
+    moments.add({"small": jnp.full((4, 2), 1e3)}, batch)
+    with pytest.raises(InputError, match="magnitudes up to 63, found 8 values"):
+        moments.add({"small": jnp.zeros((4, 2))}, batch)
+
+
 def test_sums_on_the_host_may_be_read_and_go_on():
     (batch,) = Batches(
         open_source(make_images(3)), batch_size=4, num_workers=0, prepare=lambda image: image
@@ -116,9 +139,9 @@ def test_where_sums_are_kept():
     assert isinstance(make_moments("small", 2, mesh), DeviceMoments)
     assert isinstance(make_moments("small", 2, mesh, sums="host"), HostMoments)
     tpu = unittest.mock.Mock(spec=Mesh, devices=np.array([unittest.mock.Mock(platform="tpu")]))
-    assert keeps_sums_on_host("auto", tpu)
-    with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* choose auto or host"):
-        keeps_sums_on_host("device", tpu)
+    assert choose_sums("auto", tpu) == "integer"
+    with pytest.raises(InputError, match=r"sums: a tpu has no float64 .* auto, integer or host"):
+        choose_sums("device", tpu)
 
 
 def test_a_ragged_last_batch_and_mixed_sizes_compile_nothing_more():

@@ -102,6 +102,17 @@ def test_going_on_with_sums_kept_elsewhere(tmp_path, uninterrupted, before, afte
     assert_same(run(path, Fragile(broken=11), sums=after), uninterrupted)
 
 
+@pytest.mark.parametrize(("before", "after"), [("integer", "integer"), ("host", "integer")])
+def test_going_on_with_sums_in_whole_numbers(tmp_path, uninterrupted, before, after):
+    path = tmp_path / "set.npz"
+    with pytest.raises(Killed):
+        run(path, Fragile(deadly=30, broken=11), sums=before)
+    moments, _, _ = run(path, Fragile(broken=11), sums=after)
+    # Each of some 40 values below 1 was rounded to a step of 2^-25.
+    np.testing.assert_allclose(moments.outer, uninterrupted[0].outer, rtol=0, atol=40 * 2**-25)
+    assert moments.count == uninterrupted[0].count
+
+
 def test_each_process_goes_on_from_its_own(tmp_path, uninterrupted):
     paths = [tmp_path / f"{process}.npz" for process in range(2)]
     with pytest.raises(Killed):

@@ -41,7 +41,7 @@
     figure.querySelectorAll(`g[id^="${chart}-row"]`).forEach((point) => {
       const row = point.id.slice(chart.length + 1);
       const cell = document.querySelector(`#${row} [data-column="${column}"]`);
-      const name = document.querySelector(`#${row} th`).textContent.trim();
+      const name = document.querySelector(`#${row} th`).dataset.key;
       const show = () => {
         tip.textContent = `${name}\n${cell.textContent.trim()}`;
         tip.hidden = false;
