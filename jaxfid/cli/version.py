@@ -37,12 +37,12 @@ def _describe_devices() -> str:
 
 
 def _describe_weights() -> str:
-    from jaxfid.extractors.weights import weights_status
+    from jaxfid.extractors.stored import weights_status
 
     status = weights_status()
     if status.environment:
         return f"{status.environment} (JAXFID_WEIGHTS)"
-    official = [stored for stored in status.stored if stored.official]
+    official = [stored for stored in status.stored if stored.sha256 == status.release.sha256]
     if official:
         return f"{official[0].name}, sha256 {official[0].sha256[:12]}..., {official[0].path}"
     return f"{status.release.name} is not here; jaxfid weights download"

@@ -95,6 +95,8 @@ def find_layout(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Shape]) 
         return OPENAI
     if any(name.startswith("vision_model.") for name in tensors):
         return TRANSFORMERS
+    if "layers.conv1.weight" in tensors:
+        return STYLEGAN_VGG
     gated = "blocks.0.mlp.w12.weight"
     return TIMM_SWIGLU if gated in shapes and gated not in tensors else TIMM
 
@@ -113,6 +115,26 @@ TIMM_SWIGLU = Layout(
     _timm_is_ignored,
 )
 """timm's names for the giant DINOv2, where the release has w12 and w3."""
+
+_VGG_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""Of VGG16's convolutions in torchvision's list, which StyleGAN counts from 1."""
+
+_STYLEGAN_NAMES = {
+    **{f"features.{place}": f"layers.conv{i}" for i, place in enumerate(_VGG_POSITIONS, start=1)},
+    "classifier.0": "layers.fc1",
+    "classifier.3": "layers.fc2",
+}
+
+
+def _stylegan_source(name: str, shape: Shape) -> Source:
+    layer, _, part = name.rpartition(".")
+    return Source((f"{_STYLEGAN_NAMES[layer]}.{part}",), shape)
+
+
+STYLEGAN_VGG = Layout(
+    _stylegan_source, lambda name: not name.startswith("layers.") or ".fc3." in name
+)
+"""The archive of VGG16 that StyleGAN2-ADA and StyleGAN3 load, with LPIPS' weights beside."""
 
 _OPENAI_NAMES = {
     "cls_token": "class_embedding",

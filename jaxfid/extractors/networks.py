@@ -1,7 +1,8 @@
 """The published vision networks beside the Inceptions, a row for each.
 
-A row says what the network is, with which input rules tools use it, and where its weights come from. Where
-two tools disagree about a network itself (CLIP's activation), there are two rows.
+A row says what the network is, and with which input rules tools use it; `weights/manifest.json` says where
+its weights come from. Where two tools disagree about a network itself (CLIP's activation), there are two
+rows.
 """
 
 import dataclasses
@@ -13,13 +14,16 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from jaxfid.errors import InputError
+from jaxfid.extractors.checkpoint_layouts import convert_tensors
 from jaxfid.extractors.convnext import ConvNext, ConvNextConfig
 from jaxfid.extractors.interface import Extractor
 from jaxfid.extractors.layers import param_shapes
+from jaxfid.extractors.manifest import find_release
 from jaxfid.extractors.precision import Precision, get_precision
-from jaxfid.extractors.published import Published, load_network_weights
+from jaxfid.extractors.published import load_network_weights
 from jaxfid.extractors.vgg import Vgg, VggConfig
 from jaxfid.extractors.vit import VisionTransformer, VitConfig
+from jaxfid.extractors.weights_file import WeightsFile
 from jaxfid.preprocessing.protocol import (
     CLIP,
     CLIP_FID,
@@ -29,6 +33,7 @@ from jaxfid.preprocessing.protocol import (
     FDR,
     HALF,
     IMAGENET,
+    STYLEGAN_VGG16,
     TORCH_FIDELITY_DINOV2,
     Protocol,
     fdr_protocol,
@@ -45,13 +50,11 @@ class Network:
       name: What `--extractor` calls it.
       config: Its sizes.
       protocols: The input rules that tools use it with, the default one first.
-      published: Its weights.
     """
 
     name: str
     config: VitConfig | ConvNextConfig | VggConfig
     protocols: tuple[Protocol, ...]
-    published: Published
 
     @property
     def features(self) -> Mapping[str, int]:
@@ -64,12 +67,9 @@ class Network:
         return tuple(protocol.name for protocol in self.protocols)
 
 
-def _dinov2(size: str, config: VitConfig, *, sha256: str | None = None) -> Network:
-    name = f"dinov2_vit{size}14"
-    file = f"{name}_pretrain.pth"
-    url = f"https://dl.fbaipublicfiles.com/dinov2/{name}/{file}"
+def _dinov2(size: str, config: VitConfig) -> Network:
     protocols = (DGM_EVAL, EDM2, TORCH_FIDELITY_DINOV2, fdr_protocol(256, IMAGENET, multiple_px=14))
-    return Network(name, config, protocols, Published(file, url, "Apache-2.0", sha256))
+    return Network(f"dinov2_vit{size}14", config, protocols)
 
 
 _DINOV2_L = VitConfig(
@@ -103,63 +103,29 @@ _CLIP_B = dataclasses.replace(
 )
 
 
-def _openai(file: str, sha256: str) -> Published:
-    url = f"https://openaipublic.azureedge.net/clip/models/{sha256}/{file}"
-    return Published(file, url, "MIT", sha256)
-
-
-_OPENAI_L = _openai(
-    "ViT-L-14.pt", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
-)
-
-
-def _timm(name: str, license: str) -> Published:
-    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
-    return Published("model.safetensors", url, license)
-
+_VGG16 = VggConfig(((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3), 4096)
 
 NETWORKS: Mapping[str, Network] = {
     network.name: network
     for network in (
         _dinov2("s", _DINOV2_S),
         _dinov2("b", _DINOV2_B),
-        _dinov2(
-            "l",
-            _DINOV2_L,
-            sha256="d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
-        ),
+        _dinov2("l", _DINOV2_L),
         _dinov2("g", _DINOV2_G),
-        Network(
-            "clip_vitb32",
-            _CLIP_B,
-            (CLIP_FID,),
-            _openai(
-                "ViT-B-32.pt", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
-            ),
-        ),
-        Network("clip_vitl14", _CLIP_L, (CLIP_FID,), _OPENAI_L),
-        Network(
-            "clip_vitl14_336",
-            dataclasses.replace(_CLIP_L, grid=24),
-            (CMMD,),
-            _openai(
-                "ViT-L-14-336px.pt",
-                "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
-            ),
-        ),
+        Network("clip_vitb32", _CLIP_B, (CLIP_FID,)),
+        Network("clip_vitl14", _CLIP_L, (CLIP_FID,)),
+        Network("clip_vitl14_336", dataclasses.replace(_CLIP_L, grid=24), (CMMD,)),
         # timm's vit_large_patch14_clip_224.openai has the exact GELU where OpenAI trained with another one,
         # and FDr^6 takes the class token before the projection.
         Network(
             "clip_vitl14_timm",
             dataclasses.replace(_CLIP_L, activation="gelu", projection=None),
             (fdr_protocol(256, CLIP, multiple_px=14),),
-            _OPENAI_L,
         ),
         Network(
             "mae_vitl16",
             VitConfig(width=1024, depth=24, heads=16, patch_px=16, grid=14, mlp_width=4096),
             (fdr_protocol(224, IMAGENET, multiple_px=16),),
-            _timm("vit_large_patch16_224.mae", "CC-BY-NC-4.0"),
         ),
         # FDr^6 gives this network 224 pixels, although it was trained at 256.
         Network(
@@ -175,25 +141,15 @@ NETWORKS: Mapping[str, Network] = {
                 attention_pool=True,
             ),
             (fdr_protocol(224, HALF, multiple_px=16),),
-            _timm("vit_so400m_patch16_siglip_256.v2_webli", "Apache-2.0"),
         ),
         Network(
             "convnextv2_base",
             ConvNextConfig(depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)),
             (fdr_protocol(224, IMAGENET),),
-            _timm("convnextv2_base.fcmae_ft_in22k_in1k", "CC-BY-NC-4.0"),
         ),
         # torch-fidelity gives its VGG16 the same input as its DINOv2.
-        Network(
-            "vgg16",
-            VggConfig(((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3), 4096),
-            (TORCH_FIDELITY_DINOV2,),
-            Published(
-                "vgg16-397923af.pth",
-                "https://download.pytorch.org/models/vgg16-397923af.pth",
-                "BSD-3-Clause",
-            ),
-        ),
+        Network("vgg16", _VGG16, (TORCH_FIDELITY_DINOV2,)),
+        Network("vgg16_stylegan", _VGG16, (STYLEGAN_VGG16,)),
     )
 }
 """The rows by name."""
@@ -219,7 +175,8 @@ def make_network(
     module = make_module(network, rule, named)
     # Shapes without values: a file is checked against them before memory for the network is taken.
     make_shapes = functools.partial(param_shapes, module, rule.input_px)
-    loaded = load_network_weights(weights, make_shapes, network.published, network=name)
+    release = find_release(name)
+    loaded = load_network_weights(weights, make_shapes, release, network=name)
     return Extractor(
         name=name,
         protocol=rule,
@@ -230,10 +187,22 @@ def make_network(
         precision=precision,
         weights_sha256=loaded.sha256,
         weights_official=loaded.official,
-        license=network.published.license,
+        license=release.license,
         is_own=False,
         choices=_describe_choices(module),
     )
+
+
+def check_weights(name: str, file: WeightsFile) -> None:
+    """Checks that a file holds a network of `NETWORKS`.
+
+    Raises:
+      InputError: It does not; every mismatch is listed.
+    """
+    network = NETWORKS[name]
+    rule = network.protocols[0]
+    shapes = param_shapes(make_module(network, rule, get_precision("float32")), rule.input_px)
+    convert_tensors(file.tensors, shapes, network=name, repeated=file.repeated)
 
 
 def _describe_choices(module: Module) -> dict[str, str]:

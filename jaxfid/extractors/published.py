@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,27 +13,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxfid.errors import InputError, WeightsUnavailableError
+from jaxfid.extractors.cache import cache_dir, official_path, read_weights_file
 from jaxfid.extractors.checkpoint_layouts import Shape, convert_tensors
 from jaxfid.extractors.layers import nest_params
-from jaxfid.extractors.weights_file import WeightsFile, read_tensors
+from jaxfid.extractors.manifest import Release
+from jaxfid.extractors.weights_file import WeightsFile
 from jaxfid.storage.paths import as_path
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """Where a network's weights come from.
-
-    Attributes:
-      file: Name of the published file.
-      url: Where it is published.
-      license: SPDX identifier of its licence.
-      sha256: Its digest; None where nobody has published one. Weights of another digest are "unrecognised".
-    """
-
-    file: str
-    url: str
-    license: str
-    sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,39 +41,44 @@ class NetworkWeights:
 def load_network_weights(
     weights: str | os.PathLike[str],
     make_shapes: Callable[[], Mapping[str, Shape]],
-    published: Published,
+    release: Release,
     *,
     network: str,
 ) -> NetworkWeights:
     """Returns the parameters of a network.
 
     Args:
-      weights: Path of a checkpoint (`.pth`, `.pt` or `.safetensors`), or "untrained" for seeded random
-        numbers.
+      weights: Path of a checkpoint (`.pth`, `.pt` or `.safetensors`); "auto" for the release in the user's
+        cache; or "untrained" for seeded random numbers.
       make_shapes: Gives the shapes of the parameters by dotted path; called once there are weights.
-      published: What "auto" stands for. It is not downloaded; the error says where it lies.
+      release: What "auto" stands for. It is not downloaded by itself: it may be gigabytes.
       network: Its name, for messages.
 
     Raises:
       InputError: The file cannot be read or does not hold the network.
-      WeightsUnavailableError: No file was named.
+      WeightsUnavailableError: No file was named, and the release does not lie in the cache.
     """
-    if weights == "auto":
-        raise WeightsUnavailableError(
-            f"{network}'s weights are not fetched: download {published.url} and name it, --weights "
-            f"{published.file}; or a dry run, whose numbers mean nothing: --weights untrained"
-        )
     if weights == "untrained":
         return NetworkWeights("untrained", None, False, nest_params(draw_params(make_shapes())))
-    path, shapes = as_path(weights).expanduser(), make_shapes()
-    file = read_tensors(path)
-    params = _convert(file, path, shapes, network)
-    sha256 = file.sha256
+    path = _find_stored(release, network) if weights == "auto" else as_path(weights).expanduser()
+    file = read_weights_file(path)
+    params = _convert(file, path, make_shapes(), network)
     # By its bytes alone: a file's name or metadata can say anything.
-    official = sha256 == published.sha256
-    name = published.file if official else f"unrecognised weights ({path.name})"
-    _say_license(network, published.license)
-    return NetworkWeights(name, sha256, official, nest_params(params))
+    official = file.sha256 == release.sha256
+    name = release.file if official else f"unrecognised weights ({path.name})"
+    say_license(network, release.license)
+    return NetworkWeights(name, file.sha256, official, nest_params(params))
+
+
+def _find_stored(release: Release, network: str) -> pathlib.Path:
+    path = official_path(release)
+    if path is not None and path.exists():
+        return path
+    fetch = f"jaxfid weights download {network}; or " if path else ""
+    raise WeightsUnavailableError(
+        f"{network}'s weights are not in {cache_dir()}: {fetch}download {release.url} and name it, --weights "
+        f"{release.file}; or a dry run, whose numbers mean nothing: --weights untrained"
+    )
 
 
 def _convert(
@@ -103,7 +94,8 @@ _PERMISSIVE = {"Apache-2.0", "MIT", "BSD-3-Clause"}
 
 
 @functools.cache  # once for each network
-def _say_license(network: str, license: str) -> None:
+def say_license(network: str, license: str) -> None:
+    """Says on stderr that a licence is not permissive."""
     if license not in _PERMISSIVE:
         print(
             f"{network}: its weights are licensed {license}, which forbids commercial use",

@@ -182,6 +182,11 @@ TORCH_FIDELITY_DINOV2 = Protocol(
     "TensorFlow 1 bilinear to 224: torch-fidelity's DINOv2 extractors",
     size_px=224,
 )
+STYLEGAN_VGG16 = dataclasses.replace(
+    TORCH_FIDELITY_DINOV2,
+    name="stylegan_vgg16",
+    description="TensorFlow 1 bilinear to 224: the VGG16 of StyleGAN's precision and recall",
+)
 CMMD = Protocol(
     "cmmd",
     "pillow_bicubic",
@@ -230,7 +235,7 @@ PROTOCOLS = {
     p.name: p
     for p in (
         *(LEGACY_TENSORFLOW, LEGACY_PYTORCH, CLEAN, TORCHMETRICS),
-        *(DGM_EVAL, EDM2, TORCH_FIDELITY_DINOV2, CMMD, CLIP_FID, FDR),
+        *(DGM_EVAL, EDM2, TORCH_FIDELITY_DINOV2, STYLEGAN_VGG16, CMMD, CLIP_FID, FDR),
     )
 }
 DEFAULT_PROTOCOL = LEGACY_TENSORFLOW

@@ -9,6 +9,7 @@ from jaxfid.extraction.image_set import ExtractedSet
 from jaxfid.extractors.interface import INCEPTION
 from jaxfid.images.interface import ImageSource
 from jaxfid.images.listing import describe_others
+from jaxfid.metrics.registry import ADM_METRICS
 from jaxfid.provenance import diff_features
 from jaxfid.scoring.plan import Plan
 
@@ -16,6 +17,14 @@ FEW_IMAGES = 10_000
 """Below this the bias of a Frechet distance is no longer small beside what is compared."""
 
 
+POOL3_MANIFOLD = (
+    "precision and recall here are of pool3, as ADM's; torch-fidelity's are of VGG16 (--extractor vgg16) and "
+    "StyleGAN's of another (vgg16_stylegan): do not compare them"
+)
+ADM_DISTANCES = (
+    "ADM's evaluator takes float16 distances for precision and recall, which move their third decimal; these "
+    "are exact"
+)
 NEIGHBOUR_METRICS = frozenset({"precision", "recall", "density", "coverage"})
 
 
@@ -88,10 +97,19 @@ def collect_warnings(
             neighbours=any(spec.name in NEIGHBOUR_METRICS for spec in computed),
         )
     remarks = [spec.remark for spec in plan.joint.values() if spec.remark]
+    remarks += warn_of_words(plan)
     remarks += [r for side in both for r in warn_of_source(side.name, side.source)]
     remarks += [f"{side.name}: {remark}" for side in both for remark in side.remarks]
     # With several extractors the same sizes are warned of again.
     return list(dict.fromkeys([*warn_of_weights(provenances), *notes, *remarks, *sizes]))
+
+
+def warn_of_words(plan: Plan) -> list[str]:
+    """Returns what other tools print under the names of the metrics that are shown."""
+    asked = set(plan.names())
+    # Of other networks results are called by the network, which no tool's are.
+    said = [POOL3_MANIFOLD] if asked & {"precision", "recall"} else []
+    return [*said, ADM_DISTANCES] if asked >= set(ADM_METRICS) else said
 
 
 def warn_of_sizes(

@@ -1,26 +1,32 @@
 """The rows of published networks: sizes, input rules, weights. Full networks are never compiled here."""
 
 import hashlib
+import itertools
 import json
 import math
 import pathlib
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
 import jax
 import numpy as np
+import platformdirs
 import pytest
 import safetensors.numpy
 
 from jaxfid.errors import InputError, WeightsUnavailableError
-from jaxfid.extractors import networks, published
+from jaxfid.extractors import manifest, networks, published, stored
+from jaxfid.extractors.checkpoint_layouts import convert_tensors
 from jaxfid.extractors.layers import param_shapes
+from jaxfid.extractors.manifest import Release
 from jaxfid.extractors.networks import NETWORKS, Network, make_module, make_network
 from jaxfid.extractors.precision import get_precision
-from jaxfid.extractors.published import Published, draw_params, load_network_weights
+from jaxfid.extractors.published import draw_params, load_network_weights
 from jaxfid.extractors.vit import VitConfig
 from jaxfid.preprocessing.protocol import EDM2, FDR, LEGACY_TENSORFLOW, fdr_protocol
 from jaxfid.provenance import diff_features
+from tests.extractors.loopback import ranged, running_server
 from tests.extractors.network_data import VITS, make_images, make_tensors
 from tests.extractors.torch_files import plain, write_zip
 
@@ -40,6 +46,7 @@ NUM_PARAMS = {
     "siglip2_so400m_256": 427_888_064,
     "convnextv2_base": 87_690_752,
     "vgg16": 138_357_544 - 1000 * 4097,  # torchvision's, without the classes
+    "vgg16_stylegan": 138_357_544 - 1000 * 4097,
 }
 WIDTHS = {
     "dinov2_vits14": {"384": 384},
@@ -54,19 +61,23 @@ WIDTHS = {
     "siglip2_so400m_256": {"1152": 1152},
     "convnextv2_base": {"1024": 1024},
     "vgg16": {"fc2_relu": 4096, "fc2": 4096},
+    "vgg16_stylegan": {"fc2_relu": 4096, "fc2": 4096},
 }
 TINY = Network(
     "tiny",
     VitConfig(**VITS["dinov2_hub"][0]),
     (fdr_protocol(56, FDR_SCALING := (127.5, 127.5), multiple_px=14),),
-    Published("tiny.pth", "https://example.org/tiny.pth", "CC-BY-NC-4.0", None),
+)
+RELEASE = Release(
+    "tiny", "tiny.pth", "https://example.org/tiny.pth", None, None, "CC-BY-NC-4.0", "", ("tiny",)
 )
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(networks, "NETWORKS", {"tiny": TINY})
-    published._say_license.cache_clear()
+    monkeypatch.setattr(manifest, "load_manifest", lambda: (RELEASE,))
+    published.say_license.cache_clear()
     return TINY
 
 
@@ -175,7 +186,7 @@ def test_a_file_is_read_and_named_by_its_digest(tiny, tmp_path, monkeypatch, cap
     assert "tiny: its weights are licensed CC-BY-NC-4.0" in capsys.readouterr().err
     make_network("tiny", path, "float32")
     assert not capsys.readouterr().err  # once
-    known = Published("tiny.pth", "https://example.org/tiny.pth", "Apache-2.0", sha256)
+    known = replace(RELEASE, license="Apache-2.0", sha256=sha256)
     shapes = param_shapes(make_module(TINY, TINY.protocols[0], FLOAT32), 56)
     found = load_network_weights(path, lambda: shapes, known, network="tiny")
     assert (found.name, found.official) == ("tiny.pth", True)
@@ -222,11 +233,115 @@ def test_a_broken_file_is_refused_by_name(tiny, tmp_path, content):
         make_network("tiny", path, "float32")
 
 
-def test_weights_have_to_be_named():
-    with pytest.raises(
-        WeightsUnavailableError, match=r"download https://.*pretrain\.pth and name it, --weights"
-    ):
+def test_weights_have_to_be_there(cache):
+    with pytest.raises(WeightsUnavailableError, match=r"jaxfid weights download dinov2_vitl14; or"):
         make_network("dinov2_vitl14", "auto", "float32")
+    with pytest.raises(
+        WeightsUnavailableError, match=r"cache/jaxfid/weights: download https://hugg"
+    ):
+        make_network("mae_vitl16", "auto", "float32")  # no digest of it is known
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache" / name))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return tmp_path / "cache" / "jaxfid" / "weights"
+
+
+@pytest.fixture
+def published_file(tiny, tmp_path, monkeypatch, cache):
+    """A file of the tiny network, and a manifest that has its digest."""
+    path = tmp_path / "mine.safetensors"
+    safetensors.numpy.save_file(load_tensors(), path)
+    release = replace(RELEASE, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(manifest, "load_manifest", lambda: (release,))
+    return path
+
+
+def test_imported_weights_are_what_auto_loads(published_file, cache, capsys):
+    found = stored.import_weights(published_file)
+    assert found.path == cache / found.sha256[:16] / "tiny.pth"
+    assert (found.name, found.official) == ("tiny", True)
+    assert "CC-BY-NC-4.0, which forbids commercial use" in capsys.readouterr().err
+    network = make_network("tiny", "auto", "float32")
+    assert (network.weights_name, network.weights_official) == ("tiny.pth", True)
+    assert [s.name for s in stored.weights_status().stored] == ["tiny"]
+    assert not stored.weights_status().missing
+    data = bytearray(found.path.read_bytes())
+    data[-1] ^= 1
+    found.path.write_bytes(data)
+    with pytest.raises(InputError, match="changed since it was stored"):
+        make_network("tiny", "auto", "float32")
+    (fault,) = stored.weights_status().damaged
+    assert str(found.path) in fault
+
+
+def test_weights_of_a_network_are_downloaded_by_its_name(published_file, monkeypatch, capsys):
+    assert [r.name for r in stored.weights_status().missing] == ["tiny"]
+    with running_server() as server:
+        server.script = [ranged(published_file.read_bytes())]
+        release = replace(manifest.load_manifest()[0], url=server.url)
+        monkeypatch.setattr(manifest, "load_manifest", lambda: (release,))
+        first = stored.download_weights("tiny")
+        assert stored.download_weights("tiny") == first
+        assert len(server.requests) == 1
+    assert "CC-BY-NC-4.0" in capsys.readouterr().err
+    assert make_network("tiny", "auto", "float32").weights_official
+
+
+def test_weights_without_a_digest_are_not_downloaded(tiny, cache):
+    with pytest.raises(WeightsUnavailableError, match=r"no digest of tiny\.pth is known here"):
+        stored.download_weights("tiny")
+
+
+def test_an_unrecognised_file_is_imported_for_the_network_that_is_named(tmp_path, cache):
+    path = tmp_path / "mine.safetensors"
+    safetensors.numpy.save_file(load_tensors(), path)
+    with pytest.raises(InputError, match=r"mine\.safetensors: .*Inception-v3"):
+        stored.import_weights(path)
+    with pytest.raises(InputError, match="extractor: expected one of inception, "):
+        stored.import_weights(path, network="resnet")
+    safetensors.numpy.save_file({"fc.bias": np.zeros(3, np.float32)}, tmp_path / "no.safetensors")
+    with pytest.raises(InputError, match=r"no\.safetensors: .*mae_vitl16"):
+        stored.import_weights(tmp_path / "no.safetensors", network="mae_vitl16")
+
+
+def test_stylegan_s_vgg16_is_read_by_its_archive_s_names():
+    network = NETWORKS["vgg16_stylegan"]
+    names = param_shapes(make_module(network, network.protocols[0], FLOAT32), 224)
+    theirs = [f"conv{i}" for i in range(1, 14)] + ["fc1", "fc2"]
+    tensors = {
+        f"layers.{layer}.{part}": np.full(2, number, np.float32)
+        for number, (layer, part) in enumerate(itertools.product(theirs, ("weight", "bias")))
+    }
+    beside = {name: np.zeros(3, np.float32) for name in ("layers.fc3.weight", "lpips0", "mean")}
+    found = convert_tensors(tensors | beside, dict.fromkeys(names, (2,)), network="vgg16")
+    # In torchvision's list a convolution's place rises with its depth.
+    order = sorted(
+        found, key=lambda n: (n.startswith("classifier"), int(n.split(".")[1]), n[-1] == "s")
+    )
+    assert [found[name][0] for name in order] == list(range(30))
+    with pytest.raises(InputError, match=r"layers\.conv13\.bias"):
+        convert_tensors(
+            {n: t for n, t in tensors.items() if n != "layers.conv13.bias"},
+            dict.fromkeys(names, (2,)),
+            network="vgg16",
+        )
+
+
+def test_a_file_is_held_once_in_memory(tiny, tmp_path):
+    tensors = {"a": np.zeros((1024, 4096), np.float32), "b": np.ones((2048, 1024), np.float32)}
+    path = tmp_path / "large.safetensors"
+    safetensors.numpy.save_file(tensors, path)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    tracemalloc.start()
+    found = load_network_weights(path, lambda: shapes, RELEASE, network="tiny")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The check for numbers that are not finite takes one byte of four, of one tensor at a time.
+    assert peak < 1.3 * path.stat().st_size
+    np.testing.assert_array_equal(found.params["b"], tensors["b"])
 
 
 def test_a_protocol_of_another_size_is_refused():

@@ -14,16 +14,13 @@ import pytest
 import safetensors.numpy
 
 from jaxfid.errors import InputError, WeightsUnavailableError
-from jaxfid.extractors import weights
+from jaxfid.extractors import manifest, weights
 from jaxfid.extractors.inception import checkpoint
 from jaxfid.extractors.inception.checkpoint import fold_params, untrained_params
 from jaxfid.extractors.manifest import load_manifest
-from jaxfid.extractors.weights import (
-    download_weights,
-    import_weights,
-    load_weights,
-    weights_status,
-)
+from jaxfid.extractors.networks import NETWORKS
+from jaxfid.extractors.stored import download_weights, import_weights, weights_status
+from jaxfid.extractors.weights import load_weights
 from jaxfid.extractors.weights_file import read_tensors
 from jaxfid.storage.digests import digest_arrays
 from jaxfid.storage.files import write_file
@@ -93,15 +90,15 @@ def official(small_network, tmp_path, monkeypatch):
         size_bytes=path.stat().st_size,
         sha256=sha256_of(path),
     )
-    monkeypatch.setattr(weights, "load_manifest", lambda: (release,))
+    monkeypatch.setattr(manifest, "load_manifest", lambda: (release,))
     return path
 
 
 @pytest.fixture
 def server(official, monkeypatch):
     with running_server() as running:
-        release = dataclasses.replace(weights.load_manifest()[0], url=running.url)
-        monkeypatch.setattr(weights, "load_manifest", lambda: (release,))
+        release = dataclasses.replace(manifest.load_manifest()[0], url=running.url)
+        monkeypatch.setattr(manifest, "load_manifest", lambda: (release,))
         running.script = [ranged(official.read_bytes())]
         yield running
 
@@ -126,8 +123,17 @@ def test_the_manifest_names_the_release_with_its_digest():
 def test_the_readme_beside_the_manifest_tells_the_same():
     readme = (pathlib.Path(__file__).parents[2] / "weights" / "README.md").read_text()
     for release in load_manifest():
-        for fact in (release.url, release.sha256, f"{release.size_bytes:,}", release.license):
-            assert fact in readme
+        size = release.size_bytes and f"{release.size_bytes:,}"
+        for fact in (release.url, release.sha256, size, release.license, *release.networks):
+            assert fact is None or fact in readme
+
+
+def test_every_network_with_published_weights_is_in_the_manifest():
+    named = [name for release in load_manifest() for name in release.networks]
+    assert sorted(named) == sorted(["inception", *NETWORKS])
+    for release in load_manifest():
+        assert release.url.startswith("https://") and release.url.endswith("/" + release.file)
+        assert release.sha256 is None or len(release.sha256) == 64
 
 
 @pytest.mark.usefixtures("small_network")
@@ -239,8 +245,8 @@ def test_a_converted_copy_is_known_by_its_tensors_once_their_digest_is(
     official, tmp_path, monkeypatch
 ):
     digest = digest_arrays(small_tensors())
-    release = dataclasses.replace(weights.load_manifest()[0], tensors_sha256=digest)
-    monkeypatch.setattr(weights, "load_manifest", lambda: (release,))
+    release = dataclasses.replace(manifest.load_manifest()[0], tensors_sha256=digest)
+    monkeypatch.setattr(manifest, "load_manifest", lambda: (release,))
     path = tmp_path / "converted.safetensors"
     safetensors.numpy.save_file(contiguous(small_tensors()), path)
     assert load_weights(path).official

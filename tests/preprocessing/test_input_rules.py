@@ -26,6 +26,7 @@ from jaxfid.preprocessing.protocol import (
     IMAGENET,
     LEGACY_TENSORFLOW,
     PROTOCOLS,
+    STYLEGAN_VGG16,
     TORCH_FIDELITY_DINOV2,
     TORCHMETRICS,
     Protocol,
@@ -103,6 +104,16 @@ def test_floats_agree_with_the_tool_to_a_thousandth_of_a_grey_level(protocol, si
         np.testing.assert_allclose(
             resized[tuple(pixels)], expected, rtol=0, atol=GREY_LEVELS, strict=True
         )
+
+
+@every_size
+def test_stylegan_s_vgg16_is_given_what_its_grid_gives_but_for_the_grid_s_rounding(size):
+    image = make_noise(*size)
+    expected = load_expected("stylegan_vgg16", image)
+    pixels = (load_fixture()["pixels"] * 224).astype(int)
+    for resized in resize_both(image, STYLEGAN_VGG16):
+        # torch's grid has float32 coordinates of -1..1: 2^-24 of 1,000 pixels, times a step of 255, twice.
+        np.testing.assert_allclose(resized[tuple(pixels)], expected, rtol=0, atol=0.03)
 
 
 @every_size
@@ -303,9 +314,10 @@ def test_content_is_everything_that_moves_a_pixel_and_not_the_name():
     assert fields == {"name", "description", *changes}  # a new field must stand here too
     for name, value in changes.items():
         assert dataclasses.replace(DGM_EVAL, **{name: value}).content() != content
-    # FDr^6's rule is EDM2's on a network of 224 pixels and ImageNet's scaling.
+    # FDr^6's rule is EDM2's on a network of 224 pixels and ImageNet's scaling, and StyleGAN's VGG16 gets what
+    # torch-fidelity's does.
     distinct = {json.dumps(p.content()) for p in PROTOCOLS.values()}
-    assert len(distinct) == len(PROTOCOLS) - 1
+    assert len(distinct) == len(PROTOCOLS) - 2
 
 
 def test_a_crop_that_is_asked_for_comes_first():

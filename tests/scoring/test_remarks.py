@@ -3,7 +3,17 @@
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.scoring.remarks import Origin, check_pair, warn_of_sizes, warn_of_weights
+from jaxfid.scoring.plan import make_plan
+from jaxfid.scoring.remarks import (
+    ADM_DISTANCES,
+    POOL3_MANIFOLD,
+    Origin,
+    check_pair,
+    warn_of_sizes,
+    warn_of_weights,
+    warn_of_words,
+)
+from jaxfid.settings import Settings
 
 MADE = {"protocol": "clean", "dims": 2048, "weights_sha256": "aa", "precision": "float32"}
 
@@ -74,3 +84,23 @@ def test_weights_without_a_name_are_warned_of():
     assert warn_of_weights([{"weights_official": False}]) == [
         "weights without a name are not the official weights: these values are no FIDs"
     ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ("precision", [POOL3_MANIFOLD]),
+        ("fid,recall", [POOL3_MANIFOLD]),
+        ("adm", [POOL3_MANIFOLD, ADM_DISTANCES]),
+        ("all", [POOL3_MANIFOLD, ADM_DISTANCES]),
+        ("fid", []),
+        ("density", []),
+    ],
+)
+def test_what_other_tools_print_under_the_same_words_is_said(metrics, said):
+    plan = make_plan(Settings(metrics=metrics))
+    assert warn_of_words(plan) == said
+
+
+def test_of_another_network_nothing_is_confused():
+    assert warn_of_words(make_plan(Settings(metrics="precision", extractor="vgg16"))) == []
