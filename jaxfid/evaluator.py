@@ -65,7 +65,7 @@ class Evaluator:
         print(evaluator.compute(state))
 
     `init`, `features` and `update` may be used inside `jit`, `scan`, `shard_map` and `pmap`. A state
-    is a pytree of float64 sums and of some features for the error bar. `a + b` is the images of both.
+    is a pytree of sums and of some features for the error bar. `a + b` is the images of both.
     `evaluator.all_gather(state, axis_name)` merges the states of all devices inside a mapped function;
     `jax.lax.psum` would add the kept features as numbers, so that the value comes without its error bar.
     `save` and `load` keep a state in a file; as NumPy arrays, it goes on as `evaluator.init() + loaded`.
@@ -163,9 +163,9 @@ class Evaluator:
           mask: True where there is an image; None where there is one in every row.
 
         Raises:
-          InputError: An argument is not what it should be; or the devices have no float64 (TPUs) and this
-            is the inside of a compiled function. There, return `features(images)` from it, and call
-            `update_from_features` outside, which adds them to sums on the host.
+          InputError: An argument is not what it should be; or sums are kept on the host, and this is the
+            inside of a compiled function. There, return `features(images)` from it, and call
+            `update_from_features` outside.
         """
         return self.update_from_features(state, self.features(images), mask)
 
@@ -238,7 +238,7 @@ class Evaluator:
         return self._stats_of(bring_together(state, over))
 
     def _stats_of(self, total: EvaluatorState) -> Stats:
-        moments = total.moments
+        moments = total.read_moments()
         # Looked at here and not at each update, which must not wait for the devices.
         if not np.isfinite(moments.total).all():
             raise InputError(

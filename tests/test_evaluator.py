@@ -155,6 +155,19 @@ def test_sums_on_the_host():
     assert fid(scoring, state) == pytest.approx(fid(evaluator(), state_of(24)), rel=1e-9)
 
 
+def test_sums_in_whole_numbers(tmp_path):
+    scoring = Evaluator(reference(), sums="integer", **SETTINGS)
+    state = jax.jit(lambda scoring, images: scoring.update(scoring.init(), images))(
+        scoring, GENERATED[:24]
+    )
+    # Features rounded to 2^-25, of few images.
+    assert fid(scoring, state) == pytest.approx(fid(evaluator(), state_of(24)), rel=1e-6)
+    scoring.save(state, tmp_path / "state.npz")
+    assert fid(scoring, scoring.load(tmp_path / "state.npz")) == fid(scoring, state)
+    with pytest.raises(InputError, match="magnitudes up to 63"):
+        scoring.compute(scoring.update_from_features(state, 100 * scoring.features(GENERATED[:1])))
+
+
 def test_a_state_goes_through_flax_serialization_and_pickle():
     scoring = evaluator()
     state = state_of(24)

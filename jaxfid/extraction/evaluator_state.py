@@ -12,6 +12,7 @@ from jaxfid.errors import InputError
 from jaxfid.extraction.devices import over_automatic_axes
 from jaxfid.extraction.serialization import register_with_flax
 from jaxfid.stats.array_tree import array_tree
+from jaxfid.stats.integer_moments import IntegerMoments
 from jaxfid.stats.kept_rows import KeptRows
 from jaxfid.stats.moments import Moments
 
@@ -24,13 +25,13 @@ class EvaluatorState:
     `a + b` is the images of both. Leaves may carry leading axes (devices), which `total` merges.
 
     Attributes:
-      moments: Float64 sums.
+      moments: Float64 sums, or whole numbers where sums are kept so.
       rows: A fixed number of rows of features, chosen by their content.
       parts: 1, unless states were added as numbers (by `psum`): sums of rows mean nothing.
       merged: 1 where the images of all processes are in it, put together by `merge`; else 0.
     """
 
-    moments: Moments
+    moments: Moments | IntegerMoments
     rows: KeptRows
     parts: Int32[Array | np.ndarray, "*lead"]
     merged: Int32[Array | np.ndarray, "*lead"]
@@ -40,7 +41,7 @@ class EvaluatorState:
         require_float64(self)
         require_float64(other)
         return EvaluatorState(
-            self.moments + other.moments,
+            self.moments + other.moments,  # pyright: ignore[reportOperatorIssue]  # of one kind
             self.rows + other.rows,
             jnp.maximum(self.parts, other.parts),
             jnp.maximum(self.merged, other.merged),
@@ -54,6 +55,16 @@ class EvaluatorState:
             self.rows.total_over(axis),
             jnp.max(self.parts, axis),
             jnp.max(self.merged, axis),
+        )
+
+    def read_moments(self) -> Moments:
+        """Returns the sums in float64, on the host; leading axes are to be merged before.
+
+        Raises:
+          InputError: Features were beyond what whole numbers can take.
+        """
+        return (
+            self.moments.to_moments() if isinstance(self.moments, IntegerMoments) else self.moments
         )
 
     def total(self) -> "EvaluatorState":
@@ -83,8 +94,10 @@ def require_float64(state: EvaluatorState) -> None:
     """Checks that no digits of the sums were lost.
 
     Raises:
-      InputError: They were: JAX makes float32 of float64 wherever x64 is not enabled.
+      InputError: They were, of float64 sums: JAX makes float32 of float64 wherever x64 is not enabled.
     """
+    if isinstance(state.moments, IntegerMoments):
+        return
     found = {np.dtype(leaf.dtype) for leaf in jax.tree.leaves(state.moments)} - {
         np.dtype(np.float64)
     }
@@ -96,7 +109,7 @@ def require_float64(state: EvaluatorState) -> None:
         )
 
 
-for _part in (Moments, KeptRows, EvaluatorState):
+for _part in (Moments, IntegerMoments, KeptRows, EvaluatorState):
     register_with_flax(_part)
 
 
@@ -110,9 +123,12 @@ def all_gather_state(state: EvaluatorState, axis_name: str) -> EvaluatorState:
     rows, merged = jax.tree.map(
         lambda leaf: _stack_over(leaf, axis_name), (state.rows, state.merged)
     )
+    moments = state.moments
     with jax.enable_x64(True):
         return EvaluatorState(
-            jax.lax.psum(state.moments, axis_name),
+            moments.psum(axis_name)
+            if isinstance(moments, IntegerMoments)
+            else jax.lax.psum(moments, axis_name),
             rows.total_over(0),
             jnp.ones_like(state.parts),
             merged.max(0),

@@ -14,6 +14,7 @@ from jaxfid.distributed.group import ProcessGroup, process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.devices import over_automatic_axes
 from jaxfid.extraction.evaluator_state import EvaluatorState, merge_leading_axes, require_float64
+from jaxfid.stats.integer_moments import IntegerMoments
 from jaxfid.stats.kept_rows import KeptRows
 from jaxfid.storage.digests import digest_arrays
 
@@ -106,7 +107,10 @@ def _merge(own: EvaluatorState, group: ProcessGroup, over: str) -> EvaluatorStat
     (parts,) = np.max(group.gather(np.array([own.parts], np.int32)), axis=0)
     kept = own.rows
     rows = _merge_rows(np.asarray(kept.rows), np.asarray(kept.keys), np.asarray(kept.places), group)
-    return EvaluatorState(group.total(own.moments), rows, np.array(parts), np.ones((), np.int32))
+    moments = group.total(own.moments)
+    if isinstance(moments, IntegerMoments):
+        moments = moments.carried()
+    return EvaluatorState(moments, rows, np.array(parts), np.ones((), np.int32))
 
 
 def _merge_rows(

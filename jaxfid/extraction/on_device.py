@@ -1,7 +1,7 @@
 """What an `Evaluator` keeps of images that a JAX program has made, for use inside that program."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.core
@@ -18,6 +18,11 @@ from jaxfid.extraction.evaluator_state import EvaluatorState, require_float64
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.stats.array_tree import array_tree
+from jaxfid.stats.integer_moments import (
+    IntegerMoments,
+    integer_moments_of,
+    zero_integer_moments,
+)
 from jaxfid.stats.kept_rows import MAX_KEPT_ROWS, KeptRows
 from jaxfid.stats.moments import moments_of, zero_moments
 
@@ -30,8 +35,8 @@ Images = Shaped[Array | np.ndarray, "..."]
 class OnDevice:
     """What turns images into a state: a pytree of the network's weights.
 
-    The state is the caller's: on the devices, or as NumPy arrays where the devices have no float64. Every
-    function but those that keep sums on the host may be used inside `jit`, `scan`, `shard_map` and `pmap`,
+    The state is the caller's: on the devices, or as NumPy arrays where sums are kept on the host. Every
+    function but those that keep them there may be used inside `jit`, `scan`, `shard_map` and `pmap`,
     with x64 or without.
 
     Attributes:
@@ -40,7 +45,7 @@ class OnDevice:
       feature: Name of the features.
       width: Their number.
       num_rows: How many rows are kept for the error bar.
-      on_host: Whether sums are kept on the host.
+      sums: How sums are kept: in float64, in whole numbers, or on the host.
     """
 
     params: Any
@@ -48,11 +53,17 @@ class OnDevice:
     feature: str = dataclasses.field(metadata={"static": True})
     width: int = dataclasses.field(metadata={"static": True})
     num_rows: int = dataclasses.field(metadata={"static": True})
-    on_host: bool = dataclasses.field(metadata={"static": True})
+    sums: Literal["device", "integer", "host"] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def on_host(self) -> bool:
+        """Whether states are NumPy arrays."""
+        return self.sums == "host"
 
     def init(self) -> EvaluatorState:
         """Returns the state of no images."""
-        moments = zero_moments(self.width)
+        make_zeros = zero_integer_moments if self.sums == "integer" else zero_moments
+        moments = make_zeros(self.width)
         parts, merged = np.ones((), np.int32), np.zeros((), np.int32)
         # x64 for this block alone: the caller's program keeps the types that it was written for.
         with own_context(x64=True), jax.enable_x64(True):
@@ -110,14 +121,19 @@ class OnDevice:
         # A tracer has no numbers to bring to the host.
         if self.on_host and any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             raise InputError(
-                "state: these devices have no float64, so sums are kept on the host and no compiled function "
-                "can update them: return `features(images)` from it, and call `update_from_features` outside"
+                "state: its sums are kept on the host, and no compiled function can update them: choose "
+                "sums='integer', or return `features(images)` and call `update_from_features` outside"
             )
         shape = state.moments.outer.shape
-        if shape != (self.width, self.width):
+        if shape[-2:] != (self.width, self.width) or np.ndim(state.moments.count):
             raise InputError(
                 f"state: expected sums of {self.width} features, shape {(self.width, self.width)}, "
                 f"found {shape}; `total_over` merges the leading axes of several devices"
+            )
+        if isinstance(state.moments, IntegerMoments) != (self.sums == "integer"):
+            raise InputError(
+                f"state: expected one of this evaluator, whose sums are kept as sums={self.sums!r} says, "
+                f"found {type(state.moments).__name__}"
             )
         require_float64(state)
         if mask.shape != (len(features),):
@@ -143,7 +159,7 @@ def make_on_device(
       value_range: What black and white are in floating images; None if there will be no floating images.
       quantize: Whether those are rounded to whole pixels.
       batch_size: Images that go through the network at once, over all devices; None chooses.
-      sums: Where sums are kept, as in `make_moments`.
+      sums: How sums are kept, as in `make_moments`.
       num_rows: How many rows are kept for the error bar.
 
     Raises:
@@ -157,14 +173,16 @@ def make_on_device(
         feature=feature,
         width=extractor.widths[feature],
         num_rows=num_rows,
-        on_host=choose_sums(sums, local_mesh()) != "device",
+        sums=choose_sums(sums, local_mesh()),
     )
 
 
 def _add(state: EvaluatorState, rows: Any, mask: Any) -> EvaluatorState:  # noqa: ANN401
+    in_whole_numbers = isinstance(state.moments, IntegerMoments)
+    sums_of: Any = integer_moments_of if in_whole_numbers else moments_of
     return dataclasses.replace(
         state,
-        moments=state.moments + moments_of(rows, mask),
+        moments=state.moments + sums_of(rows, mask),
         rows=state.rows.update(rows, mask, first=state.moments.count),
     )
 

@@ -1,4 +1,4 @@
-"""Files of evaluator states: float64 sums, kept rows, and what the features depend on."""
+"""Files of evaluator states: sums, kept rows, and what the features depend on."""
 
 import os
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from jaxfid.errors import InputError
 from jaxfid.extraction.evaluator_state import EvaluatorState
 from jaxfid.provenance import COMPARED, Provenance, describe_difference
+from jaxfid.stats.integer_moments import IntegerMoments
 from jaxfid.stats.json_array import make_json_array, read_json_array
 from jaxfid.stats.kept_rows import KeptRows
 from jaxfid.stats.moments import Moments
@@ -71,7 +72,10 @@ def load_state(
 def _name_arrays(state: EvaluatorState) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Returns the leaves by name, in their order in the tree."""
     parts = (state.moments, state.rows, {"parts": state.parts, "merged": state.merged})
-    named = [vars(part) if isinstance(part, Moments | KeptRows) else part for part in parts]
+    named = [
+        vars(part) if isinstance(part, Moments | IntegerMoments | KeptRows) else part
+        for part in parts
+    ]
     return {name: np.asarray(leaf) for part in named for name, leaf in part.items()}
 
 

@@ -203,6 +203,40 @@ def test_states_that_were_added_as_numbers_are_known():
     assert state.parts == 4
 
 
+def test_sums_in_whole_numbers_are_equal_to_the_bit_in_any_program():
+    sums = make(sums="integer")
+    features = jnp.tanh(jax.random.normal(jax.random.key(0), (32, WIDTH)))
+    mesh = local_mesh(8)
+    over_devices = functools.partial(
+        jax.shard_map, mesh=mesh, in_specs=(P(), P("data")), check_vma=False
+    )
+
+    def add_to_none(sums, features):
+        return sums.update(sums.init(), features)
+
+    def gathered(sums, features):
+        return all_gather_state(add_to_none(sums, features), "data")
+
+    def stacked(sums, features):
+        return jax.tree.map(lambda leaf: leaf[None], add_to_none(sums, features))
+
+    expected = jax.jit(add_to_none)(sums, features)
+    assert {leaf.dtype for leaf in jax.tree.leaves(expected.moments)} == {np.dtype(np.int32)}
+    found = (
+        jax.jit(over_devices(gathered, out_specs=P()))(sums, features),
+        jax.jit(over_devices(stacked, out_specs=P("data")))(sums, features).total(),
+        add_to_none(sums, features[20:]) + add_to_none(sums, features[:20]),
+    )
+    for state in found:
+        jax.tree.map(np.testing.assert_array_equal, state.moments, expected.moments)
+    rows = np.asarray(features, np.float64)
+    moments = expected.total().read_moments()
+    # 32 products of values below 1, each value rounded to a step of 2^-25
+    np.testing.assert_allclose(moments.outer, rows.T @ rows, rtol=0, atol=32 * 2**-25)
+    with pytest.raises(InputError, match="state: expected one of this evaluator"):
+        make().update(expected, features)
+
+
 def test_sums_on_the_host():
     sums = make(sums="host")
     features = jax.jit(lambda sums, images: sums.features(images))

@@ -3,6 +3,7 @@
 TPU_SKIP_MDS_QUERY=1 python -m pytest -m tpu -n 0 tests/extraction/test_tpu_compiler.py
 """
 
+import dataclasses
 import re
 
 import jax
@@ -14,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxfid.extraction.devices import DATA_AXIS, map_over_devices
 from jaxfid.extraction.feature_pass import make_programs
+from jaxfid.extraction.on_device import make_on_device
 from jaxfid.extractors.inception.checkpoint import untrained_params
 from jaxfid.extractors.inception.extractor import make_inception_extractor
 from jaxfid.extractors.weights import Weights
@@ -89,4 +91,25 @@ def test_sums_in_whole_numbers(topology):
     )
     step = map_over_devices(add, mesh, replicated=(False,) * 3, donate=(0,))
     text = compile_step(step, *shapes(args, mesh, P(DATA_AXIS)))
+    assert "s8[" in text
+
+
+def test_an_evaluator_inside_a_sampling_step(monkeypatch):
+    # A CPU would take images one by one.
+    monkeypatch.setattr("jaxfid.extraction.array_features.is_cpu", lambda mesh: False)
+    mesh, network = mesh_of("v5e:4x4"), extractor("64", "bfloat16")
+    on_device = make_on_device(network, "64", value_range=(-1, 1), sums="integer", num_rows=64)
+
+    def draw_and_add(params, state, keys):
+        evaluator = dataclasses.replace(on_device, params=params)
+        images = jax.vmap(lambda key: jax.random.uniform(key, (32, 32, 3), minval=-1))(keys)
+        own = jax.tree.map(lambda leaf: leaf[0], state)
+        added = evaluator.update(own, evaluator.features(images))
+        return jax.tree.map(lambda leaf: leaf[None], added)
+
+    states = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * mesh.size), on_device.init())
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), ROWS * mesh.size))
+    step = map_over_devices(draw_and_add, mesh, replicated=(True, False, False), donate=(1,))
+    params = shapes(network.params, mesh, P())
+    text = compile_step(step, params, *shapes((states, keys), mesh, P(DATA_AXIS)))
     assert "s8[" in text

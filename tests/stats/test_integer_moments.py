@@ -91,6 +91,22 @@ def test_leading_axes_are_devices():
     assert_equal(sums_of(rows.reshape(3, 20, 5), mask).total_over(0), all_of(rows))
 
 
+def test_parts_that_were_added_as_numbers_are_carried():
+    parts = [all_of(part) for part in np.split(rows_of(60), 3)]
+    added = jax.tree.map(lambda *leaves: sum(leaf.astype(np.float64) for leaf in leaves), *parts)
+    assert_equal(added.carried(), all_of(rows_of(60)))
+
+
+def test_many_devices_add_up():
+    one = all_of(rows_of(20))
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf] * 300), one)  # more parts than 31 bits hold
+    summed = jax.jit(jax.vmap(lambda sums: sums.psum("devices"), axis_name="devices"))(stacked)
+    first = jax.tree.map(lambda leaf: leaf[0], summed)
+    assert (whole(first.outer, -3) == 300 * whole(one.outer, -3)).all()
+    assert (whole(first.total, -2) == 300 * whole(one.total, -2)).all()
+    assert first.count == 300 * 20
+
+
 def test_padding_counts_for_nothing():
     rows = rows_of(9)
     mask = np.arange(9) < 6
