@@ -7,7 +7,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from jaxfid.errors import InputError
-from jaxfid.images.decode import image_to_rgb
+from jaxfid.images.decode import decode_image, image_to_rgb
 from jaxfid.images.interface import ImageSource, sample_content
 
 
@@ -73,16 +73,20 @@ class SequenceSource(ImageSource):
 
 
 def as_image(item: object, name: str) -> UInt8[np.ndarray, "h w *c"]:
-    """Returns an array, NumPy's or another library's, or an image of Pillow's, as an image.
+    """Returns an array, NumPy's or another library's, an image of Pillow's, or encoded bytes, as an image.
 
     Raises:
       InputError: It is something else, or no uint8 image of shape `(h, w, 3)` or `(h, w)`.
     """
+    if isinstance(item, bytes):
+        return decode_image(item, name)
     if isinstance(item, Image.Image):  # NumPy would take a palette's indices for grey levels.
         return image_to_rgb(item, name)
     if not hasattr(item, "__dlpack__"):
         found = type(item).__name__
-        raise InputError(f"{name}: expected an array or an image of Pillow's, found {found}")
+        raise InputError(
+            f"{name}: expected an array, an image of Pillow's or encoded bytes, found {found}"
+        )
     image = np.asarray(item)
     check_image_array((1, *image.shape), image.dtype, name)
     return image

@@ -12,7 +12,11 @@ from jaxfid.images.interface import ImageSource
 
 
 class JoinedSource(ImageSource):
-    """The images of some sources, one source after another; a key is `source/key`."""
+    """The images of some sources, one source after another; a key is `source/key`.
+
+    Attributes:
+      sources: These, in their order.
+    """
 
     def __init__(
         self,
@@ -26,14 +30,14 @@ class JoinedSource(ImageSource):
         self.name = name
         self.keys = [f"{prefix}/{key}" for prefix, source in sources.items() for key in source.keys]
         self.others, self.remarks = others, remarks
-        self._sources = list(sources.values())
-        self.is_remote = any(source.is_remote for source in self._sources)
-        self._ends = list(itertools.accumulate(len(source) for source in self._sources))
+        self.sources = list(sources.values())
+        self.is_remote = any(source.is_remote for source in self.sources)
+        self._ends = list(itertools.accumulate(len(source) for source in self.sources))
 
     @functools.cached_property
     def labels(self) -> Sequence[str] | None:  # type: ignore[override]
         """The labels of all sources, or None where one has none."""
-        labels = [source.labels for source in self._sources]
+        labels = [source.labels for source in self.sources]
         found = [of for of in labels if of is not None]
         # Classes of a part of the images would be taken for those of all.
         return list(itertools.chain.from_iterable(found)) if len(found) == len(labels) else None
@@ -55,4 +59,4 @@ class JoinedSource(ImageSource):
 
     def _find(self, index: int) -> tuple[ImageSource, int]:
         number = bisect.bisect_right(self._ends, index)
-        return self._sources[number], index - (self._ends[number - 1] if number else 0)
+        return self.sources[number], index - (self._ends[number - 1] if number else 0)

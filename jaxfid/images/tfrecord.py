@@ -2,13 +2,17 @@
 
 import bisect
 import itertools
+import os
 import struct
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from etils import epath
+
 from jaxfid.errors import InputError
 from jaxfid.images.crc32c import crc32c, unmask_crc
+from jaxfid.storage.files import open_file, reading
 from jaxfid.storage.paths import as_path
 from jaxfid.storage.random_access import FileReader
 
@@ -31,6 +35,12 @@ class Shard(NamedTuple):
     skip: int
     take: int
     examples_in_shard: int
+
+
+def count_records(path: epath.Path) -> Shard:
+    """Returns a whole file as one run, its records counted; InputError where it is damaged."""
+    count = len(_find_records(path))
+    return Shard(str(path), 0, count, count)
 
 
 class TfRecords:
@@ -70,7 +80,7 @@ class _IndexedFile:
 
     def __init__(self, shard: Shard) -> None:
         self._reader = FileReader(as_path(shard.filename))
-        self._places = _find_records(self._reader)
+        self._places = _find_records(self._reader.path)
         if len(self._places) != shard.examples_in_shard:
             raise InputError(
                 f"{shard.filename}: expected {shard.examples_in_shard} records, found "
@@ -88,18 +98,24 @@ class _IndexedFile:
         return record
 
 
-def _find_records(reader: FileReader) -> list[tuple[int, int]]:
+def _find_records(path: epath.Path) -> list[tuple[int, int]]:
     """Offset and length of every record."""
     places, offset = [], 0
-    while offset < reader.num_bytes:
-        header = reader.read_at(offset, _HEADER.size)
-        length, masked = _HEADER.unpack(header)
-        if unmask_crc(masked) != crc32c(header[:_LENGTH_BYTES]):
-            raise InputError(
-                f"{reader.path}: corrupt, the checksum of a record's length does not fit, at byte {offset}"
-            )
-        places.append((offset + _HEADER.size, length))
-        offset += _HEADER.size + length + _FOOTER.size
-    if offset > reader.num_bytes:
-        raise InputError(f"{reader.path}: expected a whole TFRecord file, found one cut off")
+    # As a file, which of an object reads ahead: one request for each header would take for ever.
+    with open_file(path, buffering=0) as file, reading(path):
+        num_bytes = file.seek(0, os.SEEK_END)
+        while offset < num_bytes:
+            file.seek(offset)
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                break
+            length, masked = _HEADER.unpack(header)
+            if unmask_crc(masked) != crc32c(header[:_LENGTH_BYTES]):
+                raise InputError(
+                    f"{path}: corrupt, the checksum of a record's length does not fit, at byte {offset}"
+                )
+            places.append((offset + _HEADER.size, length))
+            offset += _HEADER.size + length + _FOOTER.size
+    if offset != num_bytes:
+        raise InputError(f"{path}: expected a whole TFRecord file, found one cut off")
     return places

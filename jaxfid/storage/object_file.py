@@ -58,7 +58,9 @@ class ObjectFile(io.RawIOBase):
         return len(piece)
 
     def _fetch(self, wanted: int) -> None:
-        in_order = self._position == self._block_start + len(self._block)
+        # A jump over less than what is read ahead is in order too, as listings of archives make them.
+        jump = self._position - (self._block_start + len(self._block))
+        in_order = 0 <= jump <= self._ahead_bytes
         ahead = min(2 * self._ahead_bytes, MAX_AHEAD_BYTES) if in_order else FIRST_AHEAD_BYTES
         self._ahead_bytes = ahead
         length = min(max(wanted, ahead), self._num_bytes - self._position)

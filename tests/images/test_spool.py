@@ -105,7 +105,10 @@ def test_images_of_pillows_are_images():
     ("items", "found"),
     [
         ([], "expected images, found none in it"),
-        ([IMAGES[0], "x"], "item 1: expected an array or an image of Pillow's, found str"),
+        (
+            [IMAGES[0], "x"],
+            "item 1: expected an array, an image of Pillow's or encoded bytes, found str",
+        ),
         ([IMAGES[0] / 255], "item 0: expected uint8 .* found dtype float64"),
         ([IMAGES[0], IMAGES[0, 0]], "item 1: .* found shape"),
     ],

@@ -51,7 +51,7 @@ def test_more_shards_than_files_held_open(tmp_path, monkeypatch):
 def test_images_beside_shards_are_ambiguous(tmp_path):
     make_shards(tmp_path)
     write_folder(tmp_path, make_files(["a.png"]))
-    with pytest.raises(InputError, match=r"found both; s[01]\.tar is a tar"):
+    with pytest.raises(InputError, match=r"found both; s[01]\.tar is one"):
         open_source(tmp_path)
 
 

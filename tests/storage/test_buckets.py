@@ -121,7 +121,7 @@ def test_what_is_not_there_is_said(bucket):
 
 @pytest.mark.parametrize("path", ["", "/data"])
 def test_a_refusal_is_said_with_what_to_do(bucket, path):
-    bucket.proxy.faults = [DENIED] * 3
+    bucket.proxy.faults = [DENIED] * 99
     remedy = (
         "AWS_PROFILE" if bucket.url.startswith("s3") else "gcloud auth application-default login"
     )
