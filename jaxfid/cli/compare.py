@@ -1,11 +1,11 @@
 """The command `compare`: from checkpoints to a table."""
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxfid.checkpoints.watch import Watch
+from jaxfid.cli.logs import add_logs, check_logs, open_logs
 from jaxfid.cli.options import (
     add_extractor,
     add_metrics,
@@ -18,7 +18,6 @@ from jaxfid.cli.processes import is_distributed
 from jaxfid.cli.sampler_options import NAMES, add_sampler_options, chosen_sampler_options
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.preprocessing.value_range import VALUE_RANGES
-from jaxfid.storage.paths import is_remote
 
 NAMED_RANGES = {f"{low:g}..{high:g}": (low, high) for low, high in VALUE_RANGES}
 
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end at the first checkpoint that cannot be sampled",
     )
     parser.add_argument("--out", required=True, metavar="RUN", help="folder of the results")
-    parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard there")
+    add_logs(parser)
     _add_watch(parser)
     add_metrics(parser)
     add_settings(parser)
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
       InputError: The options do not go together, or an input is not what it should be.
       JaxfidError: A checkpoint could not be scored; the table is written nevertheless.
     """
-    on_entry = _make_reporter(options.tensorboard)
+    on_entry = _make_reporter(open_logs(options))
     start_jax(options.compile_cache)
     from jaxfid.report.model_table import format_tables
     from jaxfid.report.run_folder import RunFolder
@@ -98,6 +97,8 @@ def run(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:  # how people end --watch: what is finished is worth its table
         print_line(format_tables(RunFolder(options.out).entries))
         raise
+    if options.watch:  # so that a script that goes on knows why
+        say(f"jaxfid: ended after {options.watch_timeout:g} s without a new checkpoint")
     print_line(format_tables(entries))
     # After the table: the others were scored, and exit code 1 tells a script that some were not.
     failed = [entry for entry in entries if entry.scores is None]
@@ -138,19 +139,13 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"{names}: these are for --checkpoints, not for --samples")
     elif options.limit is not None:
         raise InputError("limit: expected --num-images beside --checkpoints, found --limit")
-    if options.tensorboard is not None and is_remote(options.tensorboard):
-        raise InputError(f"tensorboard: expected a local folder, found {options.tensorboard}")
+    check_logs(options)
     if is_distributed(options):
         raise InputError("distributed: compare runs as one process, on all of its devices")
 
 
-def _make_reporter(tensorboard: str | None) -> Callable[[Any], None]:
-    """What is done with each entry: lines for people, scalars for TensorBoard."""
-    write = None
-    if tensorboard is not None:
-        from jaxfid.report.tensorboard import ScalarWriter
-
-        write = ScalarWriter(Path(tensorboard)).write
+def _make_reporter(logs: Sequence[Callable[[Any], None]]) -> Callable[[Any], None]:
+    """What is done with each entry: lines for people, scalars for the logs."""
     said: set[str] = set()
 
     def report(entry: Any) -> None:  # noqa: ANN401
@@ -161,7 +156,7 @@ def _make_reporter(tensorboard: str | None) -> Callable[[Any], None]:
                 say(f"jaxfid: warning: {warning}")
         line = entry.scores if entry.scores is not None else f"no score: {entry.failure}"
         say(f"{line} in {entry.seconds:.1f} s")
-        if write is not None:
+        for write in logs:
             write(entry)
 
     return report

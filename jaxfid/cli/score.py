@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from jaxfid.cli.logs import add_logs, check_logs, open_logs, to_entry
 from jaxfid.cli.options import (
     add_extractor,
     add_metrics,
@@ -52,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_metrics(parser)
     add("--per-class", action="store_true", help="each class by itself as well")
     add_replicates(parser)
+    add_logs(parser)
+    parser.set_defaults(check=check_logs)
     add("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     add("--verify", action="store_const", const=True, help="each distance by SciPy's sqrtm as well")
     add(
@@ -105,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
     from jaxfid.evaluate import compute_metrics
 
     replicates = chosen_replicates(options)  # before the first image
-    show = _Lines(options).show
+    show = _Lines(options).show if first else lambda scored: None
     result = compute_metrics(
         options.reference,
         options.generated,
@@ -113,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
         per_class=options.per_class,
         replicates=replicates,
         repeated=options.repeated,
-        on_result=show if first else lambda scored: None,
+        on_result=show,
         **chosen_settings(options),
     )
     if first:
@@ -126,6 +129,7 @@ class _Lines:
     def __init__(self, options: argparse.Namespace) -> None:
         self._names, self._left = options.generated, len(options.generated)
         self._warned = Warned([options.reference, *options.generated])
+        self._logs = open_logs(options)
         self._only_json = options.json == "-"  # stdout is then for a program to read
 
     def show(self, scored: SetResult) -> None:
@@ -137,6 +141,8 @@ class _Lines:
         if not self._left:  # above the last value, and not below a long table
             self._warned.finish()
         say_skipped(scored.skipped)
+        for write in self._logs:
+            write(to_entry(scored, self._names))
         if self._only_json:
             return
         print_line(format_set(scored, among=self._names))

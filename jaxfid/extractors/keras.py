@@ -79,7 +79,7 @@ def _import_keras() -> _Keras:
     try:
         import keras as module
     except ModuleNotFoundError as error:
-        raise InputError("extractor: keras needs Keras 3: pip install 'jaxfid[keras]'") from error
+        raise InputError("extractor: keras needs Keras 3; pip install 'keras>=3.5'") from error
     keras: _Keras = module
     config = keras.config
     found = (config.backend(), config.image_data_format(), config.dtype_policy().name)

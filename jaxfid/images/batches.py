@@ -203,7 +203,7 @@ class Batches:
                 rows.append(self._prepare_named(self._source.read(position), position))
             except InputError as error:
                 if not self._skip:
-                    raise
+                    raise _name_remedy(error, self._source.keys[position]) from error
                 require_strict_pillow()  # else every image would be skipped for what is not its fault
                 rows.append(Skipped(self._source.keys[position], str(error)))
         part.add(chunk, rows)
@@ -215,6 +215,15 @@ class Batches:
         except InputError as error:
             key = self._source.keys[position]
             raise InputError(f"{self._source.name}: {key}: {error}") from error
+
+
+def _name_remedy(error: InputError, key: str) -> InputError:
+    """Returns the error of an image with what to do; other errors are no single file's and stay."""
+    if key not in str(error):
+        return error
+    return InputError(
+        f"{error}; to leave such images out: --on-error skip, on_error='skip' in Python"
+    )
 
 
 @contextlib.contextmanager

@@ -134,9 +134,13 @@ def _describe_shard(shard: Shard) -> str:
     return f"{as_path(shard.filename).name} {shard.skip} {shard.take} {sampled}"
 
 
+# Not `jaxfid[tfds]`: jaxfid is on no index.
+_PACKAGES = "array_record tensorflow-datasets importlib_resources"
+
+
 def _require(spec: str, module: str, package: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise InputError(f"{spec}: needs the package {package}; pip install 'jaxfid[tfds]'")
+        raise InputError(f"{spec}: needs the package {package}; pip install {_PACKAGES}")
 
 
 def _find_version(

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from jaxfid.errors import InputError
 from jaxfid.report.entries import Entry
-from jaxfid.report.printable import printable
-from jaxfid.report.swept import name_settings
-from jaxfid.report.tables import known_metric, metric_names
+from jaxfid.report.scalars import iter_scalars
 
 
 class ScalarWriter:
@@ -43,19 +41,6 @@ class ScalarWriter:
         """Writes a checkpoint's scores; one without a step or scores has no place on a curve."""
         if entry.step is None:
             return
-        for name in metric_names([entry]):
-            metric = known_metric(entry, name)
-            if metric is not None:
-                tag, draw = f"jaxfid/{printable(name)}", _name_draw(entry)
-                self._writer.add_scalar(f"{tag}{draw}", metric.value, entry.step)
-                if metric.stderr is not None:
-                    self._writer.add_scalar(f"{tag}_stderr{draw}", metric.stderr, entry.step)
+        for tag, value in iter_scalars(entry):
+            self._writer.add_scalar(tag, value, entry.step)
         self._writer.flush()  # a checkpoint takes minutes, and people watch
-
-
-def _name_draw(entry: Entry) -> str:
-    """A curve has one value at a step, so each run, setting and noise has curves of its own."""
-    run = "" if entry.run is None else f"/{printable(entry.run)}"
-    settings = f"/{printable(name_settings(entry.swept))}" if entry.swept else ""
-    noise = "" if entry.noise_seed is None else f"/noise {entry.noise_seed}"
-    return f"{run}{settings}{noise}"

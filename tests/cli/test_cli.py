@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import jaxfid
+from jaxfid.cli.logs import to_entry
 from jaxfid.result import Result
 from tests.commands import offline, run_jaxfid
 
@@ -145,3 +146,13 @@ def test_version_names_all_that_a_report_of_a_fault_needs(tmp_path):
     assert jax.startswith(f"JAX      {metadata.version('jax')}, jaxlib ")
     assert devices.startswith("devices  ") and " of cpu (cpu)" in devices
     assert "is not here; jaxfid weights download" in weights
+
+
+def test_sets_whose_names_tell_steps_are_one_curve():
+    metrics = {"fid": jaxfid.MetricValue(1.0)}
+    names = ["samples_100/", "samples_200/"]
+    entries = [to_entry(jaxfid.SetResult(name, 5, metrics), names) for name in names]
+    assert [(entry.step, entry.run) for entry in entries] == [(100, None), (200, None)]
+    names = ["a/", "samples_200/"]
+    entries = [to_entry(jaxfid.SetResult(name, 5, metrics), names) for name in names]
+    assert [(entry.step, entry.run) for entry in entries] == [(0, "a/"), (0, "samples_200/")]

@@ -90,7 +90,7 @@ def test_precision_that_keras_has_not_is_refused():
 
 @pytest.mark.skipif(importlib.util.find_spec("keras") is not None, reason="Keras is here")
 def test_the_extra_is_named_where_it_is_missing():
-    with pytest.raises(InputError, match=r"pip install 'jaxfid\[keras\]'"):
+    with pytest.raises(InputError, match=r"pip install 'keras>=3\.5'"):
         make_keras_network("untrained", "float32")
 
 
