@@ -1,7 +1,9 @@
 """Identity of a user's sampler, so that a comparison that goes on recognises it."""
 
+import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,9 @@ def describe_sampler(
     if sampler_id is not None:
         return {"id": sampler_id}
     if isinstance(sampler, str):
-        module = sampler.partition(":")[0]
-        return {"name": sampler, **_describe_modules(module)}
+        module, _, name = sampler.partition(":")
+        arguments = _known_arguments(getattr(sys.modules.get(module), name, None))
+        return {"name": sampler, "arguments": arguments, **_describe_modules(module)}
     function, arguments = _unpack(sampler)
     # The name and source would stay equal while such a value changes, and old scores would be taken for new.
     if _holds_values(function):
@@ -55,6 +58,18 @@ def describe_sampler(
         "arguments": describe_arguments(arguments, "sampler"),
         **_describe_modules(function.__module__),
     }
+
+
+def _known_arguments(function: object) -> dict[str, object]:
+    """Arguments of a named `partial`; those that JSON cannot hold were made by the source of its module."""
+    if not isinstance(function, functools.partial):
+        return {}
+    _, arguments = _unpack(function)
+    known: dict[str, object] = {}
+    for name, value in arguments.items():
+        with contextlib.suppress(InputError):
+            known[name] = _to_json(value, name, "sampler")
+    return known
 
 
 def describe_arguments(

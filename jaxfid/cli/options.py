@@ -187,7 +187,8 @@ def start_jax(compile_cache: str | None = None) -> None:
     import platformdirs
 
     # One device per core: a CPU runs single images on each core faster than one image on all.
-    jax.config.update("jax_num_cpu_devices", count_usable_cores())
+    if jax.config.values["jax_num_cpu_devices"] < 1:  # else JAX_NUM_CPU_DEVICES says otherwise
+        jax.config.update("jax_num_cpu_devices", count_usable_cores())
     if compile_cache == "none":
         jax.config.update("jax_compilation_cache_dir", None)
     elif compile_cache or not jax.config.values["jax_compilation_cache_dir"]:

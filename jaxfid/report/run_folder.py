@@ -198,7 +198,7 @@ def _flat(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """What is nested by names of its own, so that a difference is told without what is equal."""
     flat: dict[str, Any] = {}
     for name, value in identity.items():
-        nested = isinstance(value, Mapping) and value
+        nested = isinstance(value, Mapping)  # an empty one says nothing
         flat |= _flat(value, f"{prefix}{name} ") if nested else {f"{prefix}{name}": value}
     return flat
 

@@ -116,6 +116,16 @@ def test_by_its_name_in_a_module_anything_is_known_by_the_source(project, make):
     assert describe_sampler("ck_sampler:made") != before
 
 
+def test_arguments_of_a_named_partial_are_part_of_it(make, monkeypatch):
+    named = sys.modules["ck_sampler"]
+    found = []
+    for cfg in (1.0, 1.5):
+        partial = functools.partial(make, cfg=cfg, model=object())
+        monkeypatch.setattr(named, "made", partial, raising=False)
+        found.append(describe_sampler("ck_sampler:made")["arguments"])
+    assert found == [{"cfg": 1.0}, {"cfg": 1.5}]
+
+
 def test_arguments_that_cannot_be_compared_need_an_id(make):
     with pytest.raises(InputError, match="found model of type object; give sampler_id="):
         describe_sampler(functools.partial(make, model=object()))

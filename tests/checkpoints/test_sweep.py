@@ -1,7 +1,10 @@
 """Sweeps: each combination a row, loaded no more often than need be, resumed singly."""
 
 import csv
+import functools
 import json
+import os
+import sys
 import threading
 import time
 
@@ -37,6 +40,15 @@ def make_sample(path, ema=0.5):
         return rng.random((n, SIDE, SIDE, 3), np.float32) * (1 - level) * (1 - ema / 10) / (1 + cfg)
 
     return sample
+
+
+STRENGTH = 0.5
+
+
+def make_of_surroundings(path, more=0.0):
+    """The same, its guidance taken from wherever people keep it."""
+    cfg = more + STRENGTH + float(os.environ.get("CK_STRENGTH", "0"))
+    return functools.partial(make_sample(path), cfg=cfg)
 
 
 def write_run(folder, levels):
@@ -120,6 +132,32 @@ def test_other_axes_and_other_arguments_are_another_comparison(folder, tmp_path)
         compare([folder], out, sweep={"cfg": [0.5], "ema": [0.1]})
     with pytest.raises(InputError, match=r"sampler argument ema was 0\.1, is null; sweep over"):
         compare([folder], out)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda patch: patch.setenv("CK_STRENGTH", "0.5"),
+            "sampler environment CK_STRENGTH was null, is",
+        ),
+        (
+            lambda patch: patch.setattr(sys.modules[__name__], "STRENGTH", 1.0),
+            r"sampler global tests\.checkpoints\.test_sweep\.STRENGTH was 0\.5, is 1\.0",
+        ),
+        (
+            lambda patch: functools.partial(make_of_surroundings, more=0.5),
+            r"sampler arguments more was null, is 0\.5",
+        ),
+    ],
+)
+def test_the_same_folder_never_gives_scores_of_another_guidance(
+    folder, tmp_path, monkeypatch, change, message
+):
+    compare([folder], tmp_path / "out", make_of_surroundings)
+    other = change(monkeypatch) or make_of_surroundings
+    with pytest.raises(InputError, match=f"holds another comparison: {message}"):
+        compare([folder], tmp_path / "out", other)
 
 
 def test_runs_and_noises_are_replicates_within_a_combination(tmp_path):
