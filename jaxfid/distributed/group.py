@@ -21,8 +21,13 @@ from jaxtyping import PyTree, Shaped, UInt32
 
 from jaxfid.context import own_context
 from jaxfid.distributed.heartbeat import Heartbeat
-from jaxfid.distributed.runtime import current_runtime, require_known_jax, start_runtime
-from jaxfid.distributed.termination import deferred_sigterm, raise_if_terminated
+from jaxfid.distributed.runtime import (
+    current_runtime,
+    reached_preemption,
+    require_known_jax,
+    start_runtime,
+)
+from jaxfid.distributed.termination import Terminated, deferred_sigterm, raise_if_terminated
 from jaxfid.errors import InputError, JaxfidError
 
 _P = ParamSpec("_P")
@@ -47,7 +52,7 @@ class ProcessGroup:
         self._heartbeat = heartbeat
         self.index, self.count = (0, 1) if heartbeat is None else (heartbeat.index, heartbeat.count)
         self._inside = False
-        self._meetings = 0
+        self._meetings = self._checks = 0
 
     @contextlib.contextmanager
     def one_evaluation(self) -> Iterator[None]:
@@ -109,11 +114,17 @@ class ProcessGroup:
 
         Raises:
           JaxfidError: Another process failed or died.
-          Terminated: This process or another was asked to end.
+          Terminated: This process or another was asked to end, or JAX was told so.
         """
         raise_if_terminated()
-        if self._heartbeat is not None:
-            self._heartbeat.check()
+        if self._heartbeat is None:
+            return
+        self._heartbeat.check()
+        # The process that is furthest reaches the point that JAX has chosen; it tells the others, which may
+        # be behind it by the batches that an earlier run had done.
+        self._checks += 1
+        if reached_preemption(self._checks):
+            raise Terminated("ended by JAX's notice of preemption")
 
     def gather(self, array: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "_ ..."]]:
         """Returns the arrays of all processes, in their order and to the bit; waits for all.

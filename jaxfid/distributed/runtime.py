@@ -1,7 +1,8 @@
 """JAX's distributed runtime: how it is started, and the one place where a private part of JAX is used.
 
-Three things have no public name in JAX: the runtime's client, whose key-value store Orbax and others reach
-in the same way; how a cluster is recognised; and whether the devices have started.
+Four things have no public name in JAX: the runtime's client, whose key-value store Orbax and others reach
+in the same way; how a cluster is recognised; whether the devices have started; and whether the runtime looks
+out for preemption.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxfid.distributed.roll_call import (
     Address,
@@ -73,6 +75,19 @@ def current_runtime() -> Runtime:
 
     seat = Seat(global_state.process_id, global_state.num_processes)
     return Runtime(global_state.client, seat)  # pyright: ignore[reportArgumentType]
+
+
+def reached_preemption(step: int) -> bool:
+    """Returns whether all are to stop at this step: JAX was told that a process is about to be taken away.
+
+    Only where a program of the user's started the runtime with its preemption service: that service takes
+    SIGTERM for itself. To be called by each process with numbers that grow by one.
+    """
+    from jax._src.distributed import global_state
+
+    if getattr(global_state, "preemption_sync_manager", None) is None:
+        return False  # ours: SIGTERM comes to this program itself
+    return multihost_utils.reached_preemption_sync_point(step)
 
 
 def start_runtime(

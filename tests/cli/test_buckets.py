@@ -87,7 +87,7 @@ def test_score_stats_resume_and_json_through_faults(bucket, capsys):
     before = proxy.answered
     run(capsys, "score", *sets, *OPTIONS, *resume, "--json", f"{url}/out/again.json")
     assert value_in(f"{url}/out/again.json") == pytest.approx(expected, rel=1e-12)
-    assert proxy.answered - before < 40
+    assert proxy.answered - before < 60  # of 73 images
     write_file(f"{url}/noisy/000.png", read_file(f"{url}/noisy/001.png", max_bytes=1 << 20))
     assert main(["score", *sets, *OPTIONS, *resume]) == 2
     assert "is of another run: content was" in capsys.readouterr().err

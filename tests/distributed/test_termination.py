@@ -5,7 +5,11 @@ import signal
 import threading
 
 import pytest
+from jax._src.distributed import global_state
 
+from jaxfid.distributed import runtime
+from jaxfid.distributed.group import ProcessGroup
+from jaxfid.distributed.heartbeat import Heartbeat
 from jaxfid.distributed.termination import (
     EXIT_CODE,
     Terminated,
@@ -13,6 +17,7 @@ from jaxfid.distributed.termination import (
     raise_if_terminated,
     sigterm_raises,
 )
+from tests.distributed.loopback import finish, free_port, processes
 from tests.extraction import interrupted
 from tests.extraction.interrupted import BATCH_SIZE, Fragile, run
 
@@ -84,3 +89,54 @@ def test_a_thread_may_run_a_command():
 
 def test_ordinary_handlers_of_errors_do_not_catch_it():
     assert not issubclass(Terminated, Exception)
+
+
+class Well(Heartbeat):
+    """A heartbeat of which nothing is to be told."""
+
+    def __init__(self):
+        self.index, self.count = 0, 2
+
+    def check(self):
+        pass
+
+
+def test_jaxs_own_notice_ends_a_pass_with_what_is_kept(tmp_path, monkeypatch):
+    steps = []
+
+    class Manager:
+        def reached_sync_point(self, step):
+            steps.append(step)
+            return step == 3
+
+    group = ProcessGroup(Well())
+    group.check()  # a runtime without the service is not asked
+    monkeypatch.setattr(global_state, "client", object())
+    monkeypatch.setattr(global_state, "preemption_sync_manager", Manager())
+    path, seldom = tmp_path / "set.npz", {"every_s": 3600.0}
+    with pytest.raises(Terminated, match="ended by JAX's notice of preemption"):
+        run(path, Fragile(), check=group.check, **seldom)
+    assert steps == [2, 3]
+    monkeypatch.undo()
+    deadly = Fragile(deadly=2 * BATCH_SIZE - 1)  # were it read again, the process would die
+    moments, _, _ = run(path, deadly, **seldom)
+    assert moments.count.sum() == interrupted.NUM_IMAGES
+
+
+def test_alone_jax_is_not_asked(monkeypatch):
+    monkeypatch.setattr(runtime.multihost_utils, "reached_preemption_sync_point", None)
+    ProcessGroup().check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preempted", [0, 1])
+def test_a_real_notice_to_one_ends_all(preempted):
+    port, worker = str(free_port()), ["-m", "tests.distributed.preempted_worker"]
+    with processes([[*worker, str(index), "2", port] for index in range(2)]) as started:
+        for process in started:
+            while (line := process.stdout.readline()) != "ready\n":
+                assert line, process.stderr.read()
+        started[preempted].send_signal(signal.SIGTERM)
+        ended = finish(started)
+    assert [code for code, _, _ in ended] == [EXIT_CODE] * 2, ended
+    assert all("ended by JAX's notice of preemption" in stdout for _, stdout, _ in ended)
