@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -9,6 +10,12 @@ from jaxfid.checkpoints.user_modules import UserModule
 from jaxfid.storage.digests import digest_text
 
 _READ_BY_CALL = frozenset({"environ.get", "environ.pop", "environ.setdefault", "getenv"})
+
+_OF_THE_PLACE = re.compile(
+    r"(SLURM|OMPI|PMI|PMIX|TPU|KUBERNETES|CUDA|XLA|JAX)_.*"
+    r"|(LOCAL_)?RANK|WORLD_SIZE|HOSTNAME|HOME|USER|TMPDIR|PWD|PATH"
+)
+"""What a launcher or shell sets: it differs between processes and restarts that draw the same images."""
 
 
 def describe_globals(modules: Mapping[str, UserModule]) -> dict[str, object]:
@@ -29,10 +36,14 @@ def describe_globals(modules: Mapping[str, UserModule]) -> dict[str, object]:
 
 
 def describe_environment_read(modules: Mapping[str, UserModule]) -> dict[str, object]:
-    """Returns digests of the environment variables that the modules' source names; None of one not set."""
+    """Returns digests of the environment variables that the modules' source names; None of one not set.
+
+    Left out are those that only say where a process runs.
+    """
     trees = [module.tree for module in modules.values() if module.tree is not None]
     names = {name for tree in trees for node in ast.walk(tree) for name in _variables(node)}
-    return {name: _digest_of_text(os.environ.get(name)) for name in sorted(names)}
+    chosen = sorted(name for name in names if not _OF_THE_PLACE.fullmatch(name))
+    return {name: _digest_of_text(os.environ.get(name)) for name in chosen}
 
 
 def _digest_of_text(value: object) -> object:

@@ -142,6 +142,7 @@ import ck_config
 
 GUIDANCE = float(os.environ.get("CK_GUIDANCE", "1.0"))
 PASSWORD = os.environ["CK_PASSWORD"]
+JOB = [os.environ.get("SLURM_JOB_ID"), os.getenv("RANK")]
 count = 0
 
 def make(path):
@@ -182,7 +183,8 @@ def test_globals_are_part_of_it_wherever_they_come_from(values, monkeypatch):
 @pytest.mark.parametrize("name", ["CK_GUIDANCE", "CK_FLAG", "CK_LATE"])
 def test_environment_that_the_source_reads_is_part_of_it(values, monkeypatch, name):
     before = describe_sampler(values.make)
-    monkeypatch.setenv("CK_OTHER", "1")
+    for other in ("CK_OTHER", "SLURM_JOB_ID", "RANK"):
+        monkeypatch.setenv(other, "1")
     assert describe_sampler(values.make) == before
     monkeypatch.setenv(name, "1.5")
     assert difference(before, describe_sampler(values.make)) == {f"environment {name}"}
