@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from jaxfid.metrics.frechet.gradient import frechet_objective as frechet_objective
     from jaxfid.preprocessing.protocol import PROTOCOLS as PROTOCOLS
     from jaxfid.preprocessing.protocol import Protocol as Protocol
+    from jaxfid.report.plots import plot_curve as plot_curve
+    from jaxfid.report.plots import plot_features as plot_features
+    from jaxfid.report.plots import plot_pair as plot_pair
     from jaxfid.result import Metric as Metric
     from jaxfid.result import MetricValue as MetricValue
     from jaxfid.result import Result as Result
@@ -73,6 +76,7 @@ _HOMES = {
     ),
     "metrics.frechet.gradient": ("frechet_objective",),
     "preprocessing.protocol": ("PROTOCOLS", "Protocol"),
+    "report.plots": ("plot_curve", "plot_features", "plot_pair"),
     "result": ("Metric", "MetricValue", "Result", "SetResult"),
     "settings": ("Settings",),
     "stats.files": ("Stats", "load_stats", "save_stats"),

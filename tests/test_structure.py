@@ -15,7 +15,7 @@ ORDER = [
     *("__main__", "cli", "checkpoints", "report", "evaluate", "evaluator", "scoring", "settings"),
     *("metrics", "result", "extraction", "distributed", "stats", "extractors"),
     *("preprocessing", "images", "storage", "provenance", "platforms"),
-    *("activity", "context", "errors"),
+    *("activity", "notebook", "context", "errors"),
 ]
 NOT_IN = {
     "images": {"jax", "flax"},
@@ -86,6 +86,9 @@ def test_public_names():
         "load_stats",
         "load_weights",
         "open_source",
+        "plot_curve",
+        "plot_features",
+        "plot_pair",
         "prepare_reference",
         "save_stats",
     }

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jaxfid.errors import InputError
+from jaxfid.notebook import make_list, make_table
 from jaxfid.result.models import ModelResult, Ranked, to_model_result, to_ranked
 from jaxfid.result.rounding import format_value
 
@@ -114,6 +115,13 @@ class SetResult:
         images = "statistics" if self.num_images is None else f"{self.num_images} images"
         return f"{images}, {len(self.skipped)} skipped" if self.skipped else images
 
+    def _repr_html_(self) -> str:
+        rows = [(name, m.space or "", str(m)) for name, m in self.metrics.items()]
+        caption = f"{self.generated}: {self.describe_count()}"
+        return make_table(("metric", "features", "value"), rows, caption=caption) + make_list(
+            self.warnings
+        )
+
     def to_fields(self, *, with_influence: bool = False) -> dict[str, Any]:
         """Returns what JSON holds of it; see `MetricValue.to_fields`."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -159,6 +167,9 @@ class Comparison:
         verdict = "more than chance" if self.conclusive else "not more than chance may do"
         return f"{self.best} is {gap} than {self.other}: {verdict}"
 
+    def _repr_html_(self) -> str:
+        return make_list([str(self)])
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -185,6 +196,43 @@ class Result:
     extractors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     replicates: Sequence[ModelResult] = ()
     rankings: Mapping[str, Sequence[Ranked]] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sets = "".join(f"\n  {scored}" for scored in self.results)
+        return f"Result(against {self.reference.get('name')}, weights {self.weights.get('name')}){sets}"
+
+    def _repr_html_(self) -> str:
+        """One table of all sets, and below it what a reader has to know."""
+        names = list(dict.fromkeys(name for scored in self.results for name in scored.metrics))
+        rows = [
+            (s.generated, s.describe_count(), *(str(s.metrics.get(n, "")) for n in names))
+            for s in self.results
+        ]
+        caption = f"against {self.reference.get('name')}, weights {self.weights.get('name')}"
+        said = dict.fromkeys(w for scored in self.results for w in scored.warnings)
+        return make_table(("set", "images", *names), rows, caption=caption) + make_list(
+            [*map(str, self.replicates), *map(str, self.comparisons), *said]
+        )
+
+    def to_pandas(self) -> Any:  # noqa: ANN401
+        """Returns a data frame of pandas: a row for each set and metric.
+
+        Raises:
+          InputError: pandas is not installed.
+        """
+        try:
+            import pandas  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise InputError("to_pandas: needs the package pandas; pip install pandas") from error
+        kept = ("value", "stderr", "std", "stderr_reference", "space", "reason")
+        return pandas.DataFrame(
+            [
+                {"generated": scored.generated, "num_images": scored.num_images, "metric": name}
+                | {field: getattr(metric, field) for field in kept}
+                for scored in self.results
+                for name, metric in scored.metrics.items()
+            ]
+        )
 
     def to_json(self) -> str:
         """Returns the result as JSON text; what is not known is left out."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from jaxfid.errors import InputError
+from jaxfid.notebook import make_table
 from jaxfid.stats.gaussian import check_gaussian
 from jaxfid.stats.json_array import read_json_array
 from jaxfid.storage.names import shorten
@@ -37,6 +38,22 @@ class Stats:
     count: int | None = None
     provenance: Mapping[str, Any] | None = None
     spatial: "Stats | None" = None
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._facts())
+        return f"Stats({facts})"
+
+    def _repr_html_(self) -> str:
+        return make_table(("statistics", ""), self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What there is to know of them without their 4 million numbers."""
+        told = self.provenance or {}
+        names = {"protocol": "protocol", "weights": "weights_name", "source": "source"}
+        known = {name: told[key] for name, key in names.items() if told.get(key) is not None}
+        count = "unknown" if self.count is None else self.count
+        facts = {"features": np.shape(self.mean)[-1] if np.ndim(self.mean) else 0, "count": count}
+        return [(name, str(value)) for name, value in {**facts, **known}.items()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,7 +170,7 @@ def test_other_file_formats_are_refused_with_the_remedy(data_dir):
 def test_missing_package_names_the_extra(prepared, monkeypatch, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else name)
-    with pytest.raises(InputError, match=rf"needs the package {package}; .*jaxfid\[tfds\]"):
+    with pytest.raises(InputError, match=rf"needs the package {package}; pip install .*{package}"):
         open_tfds("tfds:pets/test", data_dir=prepared)
 
 
