@@ -19,6 +19,9 @@ _FRECHET = {
 }
 """What a metric is with weights that are not official: by its name it would claim to be an FID."""
 
+_MOST_NAMES = 4
+"""Of a sentence that is still read."""
+
 
 def describe_conditions(provenance: Mapping[str, Any]) -> str:
     """Returns reference, protocol and weights in a line; empty where nothing is known yet."""
@@ -117,8 +120,15 @@ def _not_told_apart(name: str, best: str, comparisons: Comparisons) -> list[str]
 
 def _describe_lead(close: Sequence[str]) -> str:
     if close:
-        return f"; its lead over {_join(close)} is not more than chance may do"
+        return f"; its lead over {_join_some(close)} is not more than chance may do"
     return "; its lead over every other one is more than chance"
+
+
+def _join_some(names: Sequence[str]) -> str:
+    """The first of many, which a sweep may have."""
+    if len(names) <= _MOST_NAMES:
+        return _join(names)
+    return _join([*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} others"])
 
 
 def _join(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """One HTML file that shows a comparison: table, curves, pictures, conditions; it needs nothing else."""
 
 import base64
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -138,7 +139,10 @@ def _policy(script: str) -> str:
 def _of_first_noise(rows: Sequence[Row]) -> list[Row]:
     """A checkpoint's draws look alike, so that one of each is shown."""
     first = _first_noise_seed(rows)
-    return [row for row in rows if row.entry.noise_seed == first]
+    if first is None:
+        return list(rows)
+    shown = [row for row in rows if row.entry.noise_seed == first]
+    return [dataclasses.replace(r, name=r.name.removesuffix(f" noise {first}")) for r in shown]
 
 
 def _first_noise_seed(rows: Sequence[Row]) -> int | None:

@@ -1,14 +1,20 @@
 """The page of a sweep: settings as columns, a curve for each combination, a heat map for two settings."""
 
+import dataclasses
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jaxfid.report.axes import choose_axis
+from jaxfid.report.entries import Picture
 from jaxfid.report.heat_map import make_heat_map
 from jaxfid.report.models import find_models
 from jaxfid.report.page import make_page
 from jaxfid.report.run_folder import RunFolder
+from jaxfid.report.scalars import iter_scalars
 from jaxfid.report.swept import name_row
 from tests.report.entries import make_entry, make_failure
 
@@ -135,3 +141,30 @@ def test_more_curves_than_colours_have_dashes(page_of):
     entries = [draw(step, float(cfg + 1), cfg=cfg) for step in (1, 2) for cfg in range(10)]
     assert page_of(entries[:8] + entries[10:18]).count("stroke-dasharray") == 0
     assert page_of(entries).count("stroke-dasharray") == 2
+
+
+def test_of_several_draws_the_samples_of_one_are_shown(tmp_path):
+    run = RunFolder(tmp_path)
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(buffer, "PNG")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(buffer.getvalue())
+    first = {"first": [Picture("a.png", 0)]}
+    for entry in grid(steps=(10,), noises=(3, 1)):
+        run.add(dataclasses.replace(entry, pictures=first))
+    samples = make_page(run).split('id="samples-title"')[1]
+    assert "The first images drawn from noise seed 1" in samples
+    names = re.findall(r'<th scope="row" title="[^"]*">([^<]*)</th>', samples)
+    assert names[:2] == ["step10 cfg=1 ema=0.9", "step10 cfg=1 ema=0.99"]
+    assert len(names) == 6
+
+
+def test_the_headline_names_few_of_many_that_are_not_told_apart(page_of):
+    entries = [draw(10, 1 + cfg / 1000, cfg=cfg, ema=0.9) for cfg in range(7)]
+    text = page_of(entries)
+    assert re.search(r"its lead over ([^,]*, ){2}[^,]* and 3 others is not more than chance", text)
+
+
+def test_scalars_have_a_curve_for_each_combination():
+    scalars = dict(iter_scalars(draw(10, 1.0, cfg=1.5, noise=2)))
+    assert scalars["jaxfid/fid/cfg=1.5/noise 2"] == 1.0
