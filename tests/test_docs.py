@@ -1,9 +1,12 @@
 """What the README and docs name is there: links, headings, options, public names, commands."""
 
 import argparse
+import os
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -104,6 +107,24 @@ def test_the_commands_of_the_readme_parse():
     assert len(found) >= 4  # the pattern above finds what it is meant to
     for command in found:
         make_parser(command[:1]).parse_args(command)
+
+
+def test_the_api_has_every_public_name():
+    named = re.findall(r"^::: jaxfid\.(\w+)$", (ROOT / "docs/api.md").read_text(), re.M)
+    assert sorted(named) == sorted(jaxfid.__all__)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_broken_link(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = ["scripts/docs", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    api = (tmp_path / "api.html").read_text()
+    assert all(f'id="jaxfid.{name}"' in api for name in jaxfid.__all__)
+    # Nothing is fetched from elsewhere: the pages are read where there is no network.
+    for page in tmp_path.glob("*.html"):
+        assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)"', page.read_text())
 
 
 def test_the_readme_is_short():

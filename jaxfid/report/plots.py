@@ -78,8 +78,8 @@ def plot_pair(reference: Any, generated: Any, *, count: int = 8) -> "np.ndarray"
 
 
 def plot_features(
-    reference: Float[np.ndarray, "m d"] | Features,
-    generated: Float[np.ndarray, "n d"] | Features,
+    reference: Float[np.ndarray, "..."] | Features,
+    generated: Float[np.ndarray, "..."] | Features,
     *,
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -96,7 +96,7 @@ def plot_features(
       InputError: There are fewer than two images or features, or the widths differ.
     """
     real, drawn = _rows(reference), _rows(generated)
-    if real.shape[1] != drawn.shape[1] or min(real.shape) < 2:
+    if real.ndim != 2 or real.shape[1:] != drawn.shape[1:] or min(real.shape) < 2:
         raise InputError(
             f"features: expected two arrays of one width, 2 or more each way, found {real.shape} and "
             f"{drawn.shape}"
@@ -112,7 +112,7 @@ def plot_features(
     return ax
 
 
-def _rows(features: Float[np.ndarray, "n d"] | Features) -> Float[np.ndarray, "n d"]:
+def _rows(features: Float[np.ndarray, "..."] | Features) -> Float[np.ndarray, "n d"]:
     rows = features.rows if isinstance(features, Features) else features
     step = -(-len(rows) // _MOST_POINTS) or 1
     return np.asarray(rows[::step], np.float64)
