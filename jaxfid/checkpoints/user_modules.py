@@ -87,7 +87,12 @@ def _find_spec(module: str) -> ModuleSpec | None:
         if above is None or above.submodule_search_locations is None:
             return None
         path = above.submodule_search_locations
-    return PathFinder.find_spec(module, path)
+    try:
+        return PathFinder.find_spec(module, path)
+    except (
+        KeyError
+    ):  # in a package without __init__ (`google`) that is not imported: not the user's own
+        return None
 
 
 @functools.cache

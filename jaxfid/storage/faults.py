@@ -88,6 +88,7 @@ def _is_no_access(error: Exception) -> bool:
     if isinstance(error, ValueError):  # what adlfs says of an account that is not given
         return "credentials" in str(error)
     named = any(part in type(error).__name__ for part in _NO_ACCESS_NAMES)
+    named = named or str(error).startswith("Forbidden: ")  # gcsfs has no class for it
     return named or isinstance(error, PermissionError) or _code(error) in _NO_ACCESS_CODES
 
 

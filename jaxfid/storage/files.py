@@ -13,7 +13,7 @@ from typing import NamedTuple
 from etils import epath
 
 from jaxfid.errors import InputError, JaxfidError
-from jaxfid.storage.paths import RemotePath, as_path, is_remote
+from jaxfid.storage.paths import MAX_PIECE_BYTES, RemotePath, as_path, is_remote
 from jaxfid.storage.retries import MAX_CONNECTIONS
 from jaxfid.storage.streams import ByteReader
 
@@ -185,8 +185,9 @@ def _read_object(path: RemotePath, max_bytes: int, listed: FileStat | None) -> b
     if num_bytes > max_bytes:
         raise _too_large(path, max_bytes, num_bytes)
     with reading(path):
-        # One byte more tells an object that is longer by now.
-        data = path.read_range(0, num_bytes + 1 if num_bytes else 0)
+        # One byte more tells an object that is longer by now; but no range may begin behind the end.
+        more = 0 < num_bytes < MAX_PIECE_BYTES
+        data = path.read_range(0, num_bytes + more)
     if len(data) != num_bytes:
         raise InputError(
             f"{path}: expected {num_bytes} bytes as it was listed, found another length; it was "

@@ -4,6 +4,7 @@ A local path stays a `pathlib.Path`. Everything with a `scheme://` goes through 
 implementation for each place (`gs`, `s3`, `az`, `hf`, `sftp`, ...) in a package of its own.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import functools
@@ -34,9 +35,10 @@ _ANSWER_S = 60.0
 """How long one answer may take: not every library gives up by itself on a server that says nothing."""
 
 _SLOW_BYTES_PER_S = 1 << 18
-_PIECE_BYTES = (
-    1 << 24
-)  # more is read in pieces, of which only one is lost where a connection breaks
+MAX_PIECE_BYTES = 1 << 24
+"""More is read in pieces, a few at once; where a connection breaks, only one of them is lost."""
+
+_PIECES_AT_ONCE = 4
 
 for _name in _PACKAGES.values():
     # They log each try with its traceback. What is left in the end is raised, and said in a sentence.
@@ -189,15 +191,19 @@ class RemotePath(epath.Path):
 
     def read_range(self, offset: int, num_bytes: int) -> bytes:
         """Returns these bytes of the object, fewer where it ends before; any thread may ask."""
-        pieces = []
-        for start in range(offset, offset + num_bytes, _PIECE_BYTES):
-            length = min(_PIECE_BYTES, offset + num_bytes - start)
-            pieces.append(self._find("cat_file", start=start, end=start + length))
-            if len(pieces[-1]) > length:
-                raise InputError(f"{self}: expected a place that serves ranges, found one without")
-            if len(pieces[-1]) < length:
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        end = offset + num_bytes
+        if num_bytes <= MAX_PIECE_BYTES:
+            return self._read_piece(offset, end) if num_bytes else b""
+        starts = range(offset, end, MAX_PIECE_BYTES)
+        ends = [min(start + MAX_PIECE_BYTES, end) for start in starts]
+        with concurrent.futures.ThreadPoolExecutor(_PIECES_AT_ONCE, "jaxfid-read") as pool:
+            return b"".join(pool.map(self._read_piece, starts, ends))
+
+    def _read_piece(self, start: int, end: int) -> bytes:
+        piece = self._find("cat_file", start=start, end=end)
+        if len(piece) > end - start:
+            raise InputError(f"{self}: expected a place that serves ranges, found one without")
+        return piece
 
     def put(self, data: bytes) -> None:
         """Puts the object in one piece, in place of what was there."""

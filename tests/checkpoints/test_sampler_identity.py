@@ -214,3 +214,11 @@ def test_a_file_that_an_argument_names_is_known_by_its_content(tmp_path):
     assert describe_arguments({"config": str(config), "name": "x"}) != before
     assert before["name"] == "x"
     assert describe_arguments({"text": "\0" + "x" * 9000})["text"] == "\0" + "x" * 9000
+
+
+def test_packages_without_an_init_that_were_not_imported_are_passed_over(project, make):
+    (project / "ck_spread/inner").mkdir(parents=True)  # as `google.cloud` lies in many places
+    (project / "ck_spread/inner/deep.py").write_text("x = 1\n")
+    file = project / "ck_package/layers.py"
+    file.write_text(file.read_text() + "\ndef late():\n    import ck_spread.inner.deep\n")
+    assert describe_sampler(make)["name"]

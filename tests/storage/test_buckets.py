@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import fsspec
 import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
+from jaxfid.images.batches import Batches
+from jaxfid.images.identity import identify_source
 from jaxfid.images.sources import open_source
-from jaxfid.storage import retries
+from jaxfid.storage import files, paths, retries
 from jaxfid.storage.digests import digest_bytes, digest_file
 from jaxfid.storage.faults import AccessError, UnreachableError
 from jaxfid.storage.files import (
@@ -21,6 +24,7 @@ from jaxfid.storage.files import (
 from jaxfid.storage.npz import read_npz
 from jaxfid.storage.paths import as_path, match_paths
 from jaxfid.storage.random_access import FileReader
+from tests.images.files import make_files, make_images, read_all, write_tar, write_zip
 from tests.storage.bucket_servers import serve
 from tests.storage.faulty_proxy import BUSY, CUT, DENIED, RESET
 
@@ -42,6 +46,9 @@ def served(request):
 @pytest.fixture
 def bucket(served, monkeypatch):
     monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
+    # So that our own tries are what is tested; gcsfs's cannot be turned off.
+    scheme = served.url.partition("://")[0]
+    monkeypatch.setattr(fsspec.get_filesystem_class(scheme), "retries", 1, raising=False)
     served.proxy.reset()
     yield served
     served.proxy.reset()
@@ -145,3 +152,65 @@ def test_an_npz_is_read_by_ranges(bucket):
     bucket.proxy.reset()
     assert (read_npz(f"{bucket.url}/arrays.npz", ["a"])["a"] == arrays["a"]).all()
     assert len([r for r in bucket.proxy.ranges if r]) <= 4
+
+
+FILES = make_files([f"{label}/{number}.png" for label in "ab" for number in range(8)])
+
+
+@pytest.fixture(scope="module")
+def sets(served, tmp_path_factory):
+    """The same images as a folder, a zip and a tar in the bucket."""
+    folder = tmp_path_factory.mktemp("sets")
+    for path in (write_zip(folder / "x.zip", FILES), write_tar(folder / "x.tar", FILES)):
+        write_file(f"{served.url}/sets/{path.name}", path.read_bytes())
+    for key, data in FILES.items():
+        write_file(f"{served.url}/sets/x/{key}", data)
+    np.save(folder / "x.npy", make_images(len(FILES)))
+    write_file(f"{served.url}/sets/x.npy", (folder / "x.npy").read_bytes())
+    return f"{served.url}/sets"
+
+
+@pytest.mark.parametrize("name", ["x", "x.zip", "x.tar", "x.npy"])
+def test_an_image_is_one_request_and_an_identity_none(bucket, sets, name):
+    source = open_source(f"{sets}/{name}")
+    opening = bucket.proxy.answered
+    assert opening <= 12  # to look, to list and to read the listing, whatever the number of images
+    first = identify_source(source)
+    assert bucket.proxy.answered - opening <= 1  # a tar's archive is opened once more
+    source.read(0)
+    before = bucket.proxy.answered
+    np.testing.assert_array_equal(read_all(source), make_images(len(FILES)))
+    assert bucket.proxy.answered - before == len(FILES)
+    assert identify_source(open_source(f"{sets}/{name}")) == first
+    if name != "x.npy":
+        assert source.labels == [*"a" * 8, *"b" * 8]
+
+
+def test_an_outage_is_not_taken_for_broken_images(bucket, sets, monkeypatch):
+    batches = Batches(
+        open_source(f"{sets}/x"), batch_size=4, num_workers=0, prepare=lambda x: x, on_error="skip"
+    )
+    monkeypatch.setattr(retries, "TRIES", 1)
+    bucket.proxy.is_down = True
+    with pytest.raises(UnreachableError, match="no answer after 1 tries"):
+        list(batches)
+
+
+def test_an_object_that_changed_its_size_meanwhile_is_named(bucket, sets):
+    source = open_source(f"{sets}/x")
+    key = source.keys[-1]
+    for data in (FILES[key] + b"x", FILES[key][:-1]):
+        write_file(f"{sets}/x/{key}", data)
+        with pytest.raises(
+            InputError, match=f"{key}: expected {len(FILES[key])} bytes as it was listed"
+        ):
+            source.read(len(FILES) - 1)
+    write_file(f"{sets}/x/{key}", FILES[key])
+
+
+def test_a_large_object_is_read_in_pieces(bucket, monkeypatch):
+    for module in (paths, files):
+        monkeypatch.setattr(module, "MAX_PIECE_BYTES", 1 << 19)
+    bucket.proxy.faults = ["", "", CUT]
+    assert read_file(f"{bucket.url}/data", max_bytes=1 << 23) == DATA
+    assert not bucket.proxy.faults
