@@ -99,10 +99,10 @@ class Proxy:
                     status, answer_headers, answer = proxy.ask_upstream(
                         self.command, self.path, headers, body
                     )
-                    self._answer(status, answer_headers, answer, cut=fault == CUT)
-                    with proxy._lock:
+                    with proxy._lock:  # before the answer, as who asked may look at once
                         proxy.answered += fault is None
                         proxy.ranges.append(self.headers.get("Range"))
+                    self._answer(status, answer_headers, answer, cut=fault == CUT)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815
 
