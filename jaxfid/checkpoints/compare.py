@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from jaxfid.checkpoints.defaults import CHUNK_SIZE, NUM_IMAGES, SamplerPlacement
 from jaxfid.checkpoints.drawing import Drawing
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
+from jaxfid.checkpoints.following import hold_folder
 from jaxfid.checkpoints.labels import LabelsLike, read_labels
 from jaxfid.checkpoints.placements import check_placement
 from jaxfid.checkpoints.run import OnEntry, Series
@@ -15,17 +16,18 @@ from jaxfid.checkpoints.sampler_identity import describe_arguments, describe_sam
 from jaxfid.checkpoints.sampling import load_sampler
 from jaxfid.checkpoints.sweep import Axes, Sweep, check_noise_seeds, check_sweep, combine, repeat
 from jaxfid.checkpoints.watch import Watch
+from jaxfid.distributed.group import one_evaluation, process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.image_set import Images, open_image_set
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.report.entries import Entry
-from jaxfid.report.run_folder import RunFolder
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.storage.paths import as_path, match_paths
 
 Location = str | os.PathLike[str]
 
 
+@one_evaluation
 def compare_checkpoints(
     reference: Images,
     checkpoints: Sequence[Location],
@@ -114,12 +116,12 @@ def compare_checkpoints(
         found = find_checkpoints(there, step_pattern)
         return repeat(found, combine(axes, configured.making), seeds or [None])
 
-    if not find() and watch is None:
+    if process_group().index == 0 and watch is None and not find():
         raise InputError(
             f"checkpoints: found none in {', '.join(map(str, checkpoints))}; --step-pattern says "
             "which names are checkpoints"
         )
-    with RunFolder.hold(out) as folder:
+    with hold_folder(out) as folder:
         series = Series(
             reference, choices, folder, drawing.open, drawn, largest=num_images, draws=True
         )
@@ -132,6 +134,7 @@ def compare_checkpoints(
         )
 
 
+@one_evaluation
 def compare_samples(
     reference: Images,
     samples: Sequence[Location],
@@ -162,7 +165,7 @@ def compare_samples(
     opened = {c.name: open_image_set(c.path, **opening) for c in found}
     largest = max((len(s.source) for s in opened.values() if s.source is not None), default=1)
     drawn: dict[str, object] = {**opening}
-    with RunFolder.hold(out) as folder:
+    with hold_folder(out) as folder:
         series = Series(
             reference,
             choices,

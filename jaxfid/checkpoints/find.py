@@ -46,6 +46,7 @@ class Checkpoint:
       run: The training run that it belongs to, its folder, where several have checkpoints of one step.
       noise_seed: What its images are drawn from, where each checkpoint is drawn several times.
       swept: The settings that its images are drawn with, where a sweep has several.
+      known_stamp: What `stamp` gave when it was chosen, on the machine where it was.
     """
 
     name: str
@@ -55,12 +56,15 @@ class Checkpoint:
     run: str | None = None
     noise_seed: int | None = None
     swept: Swept = dataclasses.field(default_factory=dict)
+    known_stamp: str | None = None
 
     def stamp(self) -> str | None:
         """Returns its size and time, of objects their versions, which change when it is written again.
 
         None where it is gone.
         """
+        if self.known_stamp is not None:
+            return self.known_stamp
         found = self._stats()
         if not found:
             return None

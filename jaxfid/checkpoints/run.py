@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxfid.checkpoints.find import Checkpoint
+from jaxfid.checkpoints.following import share_entries
+from jaxfid.checkpoints.queue import Queue
 from jaxfid.checkpoints.sampler_calls import SamplerError
-from jaxfid.checkpoints.watch import Settling, Watch
+from jaxfid.checkpoints.watch import Watch
 from jaxfid.distributed.group import process_group
+from jaxfid.distributed.heartbeat import LostProcessError
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.extraction.image_set import ExtractedSet, Images, ImageSet, open_image_set
 from jaxfid.extraction.snapshots import snapshot_path
@@ -19,7 +22,7 @@ from jaxfid.report.entries import Entry, Picture
 from jaxfid.report.pictures import Album, keep_extremes
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.tables import format_csv, format_json
-from jaxfid.scoring.agreement import identify_image_set
+from jaxfid.scoring.agreement import identify_image_set, require_agreement
 from jaxfid.scoring.description import make_result
 from jaxfid.scoring.evaluation import Evaluation, Prepared
 from jaxfid.settings import Settings
@@ -73,12 +76,12 @@ class Series:
           draws: Whether the sets are drawn from checkpoints, and were not sampled before.
 
         Raises:
-          InputError: The folder holds another run, the reference cannot be scored against, or there are
-            several processes.
+          InputError: The folder holds another run, or the reference cannot be scored against.
         """
-        if process_group().count > 1:  # each would write the same folder
-            raise InputError("distributed: compare runs as one process, on all of its devices")
         opened = open_image_set(reference, **settings.features.opening(reference=True))
+        # Before the devices start, which is a meeting of all processes that nobody can leave.
+        require_agreement(settings, [opened])
+        process_group().require_agreement(dict(drawn))
         self._opened, self._open, self._draws = opened, open_set, draws
         self._resume = settings.runtime.resume
         self._under_way: set[str] = set()
@@ -87,6 +90,7 @@ class Series:
         self._reference: Prepared | None = None
         self._folder = folder
         self._folder.begin(_identify(opened) | dict(drawn) | self._evaluation.describe())
+        share_entries(self._folder)
         self._reference_album = None
         if opened.source is not None:
             self._reference_album = Album(self._folder, opened.source, "reference")
@@ -113,53 +117,29 @@ class Series:
         Raises:
           SamplerError: A checkpoint cannot be sampled, with `fail_fast`.
         """
-        tried: set[tuple[str, str | None]] = set()
-        settling = None if watch is None else Settling(watch.settle_s)
-        last = time.monotonic()
-        while True:
-            # Looked for anew after each one: training may write or delete checkpoints meanwhile.
-            checkpoint = self._first_unfinished(find(), tried, settling)
-            if checkpoint is not None:
-                tried.add((checkpoint.name, checkpoint.stamp()))
-                entry = self._score(checkpoint, fail_fast=fail_fast)
-                if entry is not None:
-                    self._keep(entry)
-                    on_entry(entry)
-                last = time.monotonic()
-            elif watch is None or time.monotonic() - last > watch.timeout_s:
-                return self._folder.entries
-            else:
-                before_waiting()
-                time.sleep(watch.poll_s)
-
-    def _first_unfinished(
-        self,
-        found: Sequence[Checkpoint],
-        tried: set[tuple[str, str | None]],
-        settling: Settling | None,
-    ) -> Checkpoint | None:
-        # All of them are looked at each time, so that every one's time to settle runs.
-        settled = [c for c in found if settling is None or settling.is_settled(c)]
-        for checkpoint in settled:
-            stamp = checkpoint.stamp()
-            finished = stamp is None or self._folder.is_finished(checkpoint.name, stamp)
-            if not finished and (checkpoint.name, stamp) not in tried:
-                return checkpoint
-        return None
+        queue = Queue(find, self._folder, watch=watch, before_waiting=before_waiting)
+        while (checkpoint := queue.next()) is not None:
+            entry = self._score(checkpoint, fail_fast=fail_fast)
+            if entry is not None:
+                self._keep(entry)
+                on_entry(entry)
+        return self._folder.entries
 
     def _score(self, checkpoint: Checkpoint, *, fail_fast: bool) -> Entry | None:
         """The checkpoint's entry; None where it was deleted before it could be loaded."""
         began, stamp = time.monotonic(), checkpoint.stamp()
         try:
             # A sampler's mistakes come up here, before the reference goes through the network.
-            begun = self._begin(checkpoint)
+            with process_group().attempt():
+                begun = self._begin(checkpoint)
         except JaxfidError as error:
             return self._fail(checkpoint, stamp, began, error, fail_fast=fail_fast)
         before = time.monotonic()
         reference = self._see_reference()
         began += time.monotonic() - before  # which is no checkpoint's time
         try:
-            fields = self._see(begun, reference)
+            with process_group().attempt():
+                fields = self._see(begun, reference)
         except JaxfidError as error:
             return self._fail(checkpoint, stamp, began, error, fail_fast=fail_fast)
         return _make_entry(checkpoint, stamp, began, fields)
@@ -174,12 +154,16 @@ class Series:
         fail_fast: bool,
     ) -> Entry | None:
         """The entry of a failure, such as images that are not finite: the others may be better."""
-        if isinstance(error, SamplerError) and not checkpoint.path.exists():
-            return None
+        if isinstance(error, LostProcessError):
+            raise error
+        gone = isinstance(error, SamplerError) and not checkpoint.path.exists()
         # A wrong argument of a drawing holds for every checkpoint. What is wrong with a set that was
         # sampled before is wrong with that set.
-        if fail_fast or (self._draws and isinstance(error, InputError)):
+        is_fatal = fail_fast or (self._draws and isinstance(error, InputError))
+        if is_fatal and not gone and self._folder.writes:
             raise error
+        if process_group().tell("gone" if gone else "failed") == "gone":
+            return None
         return _make_entry(checkpoint, stamp, began, {"failure": str(error)})
 
     def _begin(self, checkpoint: Checkpoint) -> _Begun:
@@ -187,9 +171,8 @@ class Series:
         opened = dataclasses.replace(self._open(checkpoint), name=checkpoint.name)
         if opened.source is None:
             return _Begun(opened)
-        if (
-            self._draws
-        ):  # pictures pass over images that cannot be read, and no image is left out here
+        # Pictures pass over images that cannot be read, and no image is left out here.
+        if self._draws and (self._folder.writes or opened.source.jointly):
             opened.source.read(0)
         # Before the pass, which begins with the chunk that these come from.
         album = Album(self._folder, opened.source, checkpoint.name)

@@ -14,7 +14,7 @@ from jaxfid.cli.options import (
     start_jax,
 )
 from jaxfid.cli.output import print_line, say
-from jaxfid.cli.processes import is_distributed
+from jaxfid.cli.processes import is_first
 from jaxfid.cli.sampler_options import NAMES, add_sampler_options, chosen_sampler_options
 from jaxfid.errors import InputError, JaxfidError
 from jaxfid.preprocessing.value_range import VALUE_RANGES
@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> None:
       InputError: The options do not go together, or an input is not what it should be.
       JaxfidError: A checkpoint could not be scored; the table is written nevertheless.
     """
-    on_entry = _make_reporter(open_logs(options))
+    first = is_first(options)
+    on_entry = _make_reporter(open_logs(options)) if first else lambda entry: None
     start_jax(options.compile_cache)
     from jaxfid.report.model_table import format_tables
     from jaxfid.report.run_folder import RunFolder
@@ -95,11 +96,13 @@ def run(options: argparse.Namespace) -> None:
     try:
         entries = _compare(options, on_entry)
     except KeyboardInterrupt:  # how people end --watch: what is finished is worth its table
-        print_line(format_tables(RunFolder(options.out).entries))
+        if first:
+            print_line(format_tables(RunFolder(options.out).entries))
         raise
-    if options.watch:  # so that a script that goes on knows why
+    if options.watch and first:  # so that a script that goes on knows why
         say(f"jaxfid: ended after {options.watch_timeout:g} s without a new checkpoint")
-    print_line(format_tables(entries))
+    if first:
+        print_line(format_tables(entries))
     # After the table: the others were scored, and exit code 1 tells a script that some were not.
     failed = [entry for entry in entries if entry.scores is None]
     if failed:
@@ -140,8 +143,6 @@ def _check(options: argparse.Namespace) -> None:
     elif options.limit is not None:
         raise InputError("limit: expected --num-images beside --checkpoints, found --limit")
     check_logs(options)
-    if is_distributed(options):
-        raise InputError("distributed: compare runs as one process, on all of its devices")
 
 
 def _make_reporter(logs: Sequence[Callable[[Any], None]]) -> Callable[[Any], None]:

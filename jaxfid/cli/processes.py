@@ -83,7 +83,8 @@ def report_end(options: argparse.Namespace, error: JaxfidError | Terminated) -> 
     One of several processes does not come back: it ends here, as the others do.
     """
     name = _process_name(options)
-    kept = getattr(options, "resume", None)
+    # A comparison keeps what it has in its own folder.
+    kept = getattr(options, "resume", None) or getattr(options, "out", None)
     if isinstance(error, JaxfidError):
         text = f"error: {error}"
     elif kept is None:

@@ -35,6 +35,15 @@ def gather_features(
     return features[order], indices[order]
 
 
+def gather_text(group: ProcessGroup, text: str) -> list[str]:
+    """Returns the texts of all processes, which may be long; waits for all."""
+    coded = text.encode()
+    padded = np.frombuffer(coded + b"\0" * (-len(coded) % 4), np.uint32)
+    lengths = group.gather(np.array([len(coded)]))
+    parts = zip(group.gather(padded), lengths, strict=True)
+    return [words.tobytes()[: int(length[0])].decode() for words, length in parts]
+
+
 def gather_skipped(
     group: ProcessGroup, skipped: Sequence[Skipped], source: ImageSource
 ) -> list[Skipped]:

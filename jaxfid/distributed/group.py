@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree, Shaped, UInt32
 
 from jaxfid.context import own_context
-from jaxfid.distributed.heartbeat import Heartbeat
+from jaxfid.distributed.heartbeat import Heartbeat, LostProcessError
 from jaxfid.distributed.runtime import (
     current_runtime,
     reached_preemption,
@@ -63,8 +63,8 @@ class ProcessGroup:
         if self._heartbeat is None or self._inside:
             yield
             return
-        self._heartbeat.begin_evaluation()
-        self._inside, self._meetings = True, 0
+        self._begin_next()
+        self._inside = True
         try:
             yield
         except BaseException as error:
@@ -72,6 +72,35 @@ class ProcessGroup:
             raise
         finally:
             self._inside = False
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within it an error here is an error on every process; what is around it goes on.
+
+        All processes enter it in the same order. All come out of it well, or all with an error of jaxfid's.
+
+        Raises:
+          LostProcessError: One of them died; then nothing goes on.
+        """
+        if self._heartbeat is None:
+            yield
+            return
+        try:
+            yield
+            # One that is through may not go on before the others are: they could still fail.
+            self.exchange("done")
+        except LostProcessError:
+            raise
+        except JaxfidError as error:
+            self._heartbeat.fail_together(error)
+            self._begin_next()
+            raise
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.begin_evaluation()
+        self._meetings = 0
 
     def exchange(self, text: str) -> list[str]:
         """Returns the texts of all processes, in their order; waits for all.
@@ -108,6 +137,10 @@ class ProcessGroup:
                 "For statistics of what this process alone has, call compute_stats(images, local=True)"
             )
         raise InputError(message)
+
+    def tell(self, text: str) -> str:
+        """Returns the text of process 0, for which all wait; what the others give is not looked at."""
+        return self.exchange(text if self.index == 0 else "")[0]
 
     def check(self) -> None:
         """Looks whether to go on; to be called between batches, costs nothing.
@@ -197,7 +230,9 @@ class ProcessGroup:
         try:
             return multihost_utils.process_allgather(part)
         except jax.errors.JaxRuntimeError as error:
-            raise JaxfidError(f"a process was lost while all were combined: {error}") from error
+            raise LostProcessError(
+                f"a process was lost while all were combined: {error}"
+            ) from error
 
 
 _group = ProcessGroup()

@@ -26,6 +26,10 @@ _KINDS = {
 }
 
 
+class LostProcessError(JaxfidError):
+    """A process died or cannot be reached: what all do together cannot go on."""
+
+
 class Failure(TypedDict):
     """Why a process gave up.
 
@@ -113,9 +117,12 @@ class Heartbeat:
                 kind = _KINDS.get(failure["kind"], JaxfidError)
                 what = "" if kind is Terminated else "failed: "
                 raise kind(f"process {index} of {self.count} {what}{failure['message']}")
+        self._check_alive()
+
+    def _check_alive(self) -> None:
         if self._silent:
             names = ", ".join(map(str, self._silent))
-            raise JaxfidError(
+            raise LostProcessError(
                 f"of {self.count} processes, nothing was heard of {names} for {self._timeout_s:g} s: dead, "
                 "suspended or cut off from the network. See their own output"
             )
@@ -124,13 +131,35 @@ class Heartbeat:
 
     def post_failure(self, error: BaseException) -> None:
         """Tells the others that this process gives up, and why."""
+        with contextlib.suppress(JaxfidError):
+            self._post_reason(error)
+            if self.index == 0:
+                self._wait_for_the_others()
+
+    def fail_together(self, error: BaseException) -> None:
+        """Tells the others that the present evaluation has failed, and waits until all have left it.
+
+        Raises:
+          LostProcessError: One of them died meanwhile.
+        """
+        self._post_reason(error)
+        pause_s = 0.005
+        while self._inside():
+            self._check_alive()
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.5)
+
+    def _inside(self) -> set[int]:
+        """Those that have neither failed nor gone on to the next evaluation."""
+        begun, failed = self._read("begun"), self._read(f"{self._evaluation}/failed")
+        ahead = {i for i, number in begun.items() if int(number) > self._evaluation}
+        return set(range(self.count)) - set(failed) - ahead
+
+    def _post_reason(self, error: BaseException) -> None:
         follows = bool(self._failures or self._silent or self._lost)
         kind, message = type(error).__name__, str(error) or type(error).__name__
         failure = Failure(kind=kind, message=message, follows=follows)
-        with contextlib.suppress(JaxfidError):
-            self._post(f"{self._evaluation}/failed", json.dumps(failure))
-            if self.index == 0:
-                self._wait_for_the_others()
+        self._post(f"{self._evaluation}/failed", json.dumps(failure))
 
     def _require_all_have_begun(self) -> None:
         """Tells a process that is slow from one that makes other calls."""
@@ -196,5 +225,7 @@ class Heartbeat:
             raise _lost() from error
 
 
-def _lost() -> JaxfidError:
-    return JaxfidError("process 0 cannot be reached any more: dead, or cut off from the network")
+def _lost() -> LostProcessError:
+    return LostProcessError(
+        "process 0 cannot be reached any more: dead, or cut off from the network"
+    )

@@ -15,12 +15,10 @@ class DeviceSource(ImageSource):
     Attributes:
       mesh: The devices of this process on which they lie.
       rows_per_turn: Images of a turn on each device.
-      jointly: Whether all processes draw each turn together, and read each image together.
     """
 
     mesh: Mesh
     rows_per_turn: int
-    jointly: bool = False
 
     @abc.abstractmethod
     def num_turns(self, share: tuple[int, int]) -> int:

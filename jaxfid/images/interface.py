@@ -34,6 +34,7 @@ class ImageSource(abc.ABC):
         none.
       others: Files that lie beside the images and are none of them, sorted; hidden ones are not listed.
       remarks: Sentences on what was left out, or on what may not be meant, for the user to read.
+      jointly: Whether all processes have to read an image together.
       drawn: Whether images are made in chunks when they are read, from what their fingerprints say.
       is_remote: Whether each image is a request to a place far away: more are read at once than there are
         cores.
@@ -44,6 +45,7 @@ class ImageSource(abc.ABC):
     labels: Sequence[str] | None = None
     others: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    jointly: bool = False
     drawn: bool = False
     is_remote: bool = False
 

@@ -30,13 +30,16 @@ class Album:
     def __init__(self, run: RunFolder, source: ImageSource, name: str) -> None:
         self._run, self._source = run, source
         self._folder = slug(name)
+        # Of several processes one writes; the others have no need of its images, unless they come from all.
+        self._reads = run.writes or source.jointly
 
     def keep(self, index: int) -> Picture:
         """Returns the image at a position, written to its file."""
         file = f"{self._folder}/{index:06d}.png"
-        buffer = io.BytesIO()
-        Image.fromarray(self._source.read(index)).save(buffer, "PNG")
-        self._run.write(f"images/{file}", buffer.getvalue())
+        if self._reads:
+            buffer = io.BytesIO()
+            Image.fromarray(self._source.read(index)).save(buffer, "PNG")
+            self._run.write(f"images/{file}", buffer.getvalue())
         return Picture(file, index)
 
     def keep_first(self) -> list[Picture]:
@@ -56,7 +59,8 @@ class Album:
 
     def _is_readable(self, index: int) -> bool:
         try:
-            self._source.read(index)
+            if self._reads:
+                self._source.read(index)
         except InputError:
             return False
         return True

@@ -46,7 +46,10 @@ class RunFolder:
 
     Attributes:
       path: Where it is.
+      writes: Whether what is added goes to files.
     """
+
+    writes: bool = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Reads what is there already; a folder that does not exist is an empty one.
