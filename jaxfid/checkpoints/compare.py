@@ -9,7 +9,7 @@ from jaxfid.checkpoints.drawing import Drawing
 from jaxfid.checkpoints.find import Checkpoint, find_checkpoints, find_sets
 from jaxfid.checkpoints.following import hold_folder
 from jaxfid.checkpoints.labels import LabelsLike, read_labels
-from jaxfid.checkpoints.placements import check_placement
+from jaxfid.checkpoints.placements import check_chunk_size, check_placement
 from jaxfid.checkpoints.run import OnEntry, Series
 from jaxfid.checkpoints.sampler_arguments import ConfiguredSampler
 from jaxfid.checkpoints.sampler_identity import describe_arguments, describe_sampler
@@ -109,6 +109,7 @@ def compare_checkpoints(
         num_devices=choices.runtime.devices,
         placement=check_placement(sampler_placement),
     )
+    check_chunk_size(drawing.placement, chunk_size)
     drawn = drawing.describe(has_noise_seeds=seeds is not None)
 
     def find() -> list[Checkpoint]:

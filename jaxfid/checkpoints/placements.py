@@ -67,13 +67,34 @@ def check_placement(placement: str) -> SamplerPlacement:
     return cast(SamplerPlacement, placement)
 
 
-def choose_places(placement: SamplerPlacement, num_devices: int | None) -> list[Place]:
+def check_chunk_size(placement: SamplerPlacement, chunk_size: int) -> None:
+    """Checks that the processes can draw a chunk together.
+
+    Raises:
+      InputError: They cannot divide it evenly.
+    """
+    count = process_group().count
+    if placement == "global" and chunk_size % count:
+        raise InputError(
+            f"chunk_size: expected a multiple of the {count} processes that draw each chunk together, "
+            f"found {chunk_size}"
+        )
+
+
+def choose_places(
+    placement: SamplerPlacement, num_devices: int | None, chunk_size: int
+) -> list[Place]:
     """Returns where this process calls the sampler; chunk after chunk goes to one after the other.
 
     Args:
       placement: Who calls it.
       num_devices: How many of this process's devices take images; None for all.
+      chunk_size: Images of a chunk.
+
+    Raises:
+      InputError: A chunk that all processes draw together does not divide evenly.
     """
+    check_chunk_size(placement, chunk_size)
     mesh = local_mesh(num_devices)
     if placement == "device":
         return [Place(_mesh_of(device), device) for device in mesh.devices.flat]

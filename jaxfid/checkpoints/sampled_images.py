@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxfid.checkpoints.joint_draws import pick_together, wait_together
 from jaxfid.checkpoints.placements import Place
 from jaxfid.extraction.device_source import DeviceSource
 from jaxfid.extraction.devices import local_mesh
@@ -32,12 +33,15 @@ class SampledImages(DrawnSource, DeviceSource):
           num_devices: How many of this process's devices take them; None for all.
           **options: Those of `DrawnSource`.
         """
-        super().__init__(draw, pick=_pick, num_threads=len(places), **options)
+        parts = places[0].share[1]
+        self.jointly = parts > 1
+        joint = {"pick": pick_together, "wait": wait_together, "ahead": False}
+        how = joint if self.jointly else {"pick": _pick}
+        super().__init__(draw, num_threads=len(places), **how, **options)
         self.mesh = local_mesh(num_devices)
         self._num_places = len(places)
         # One place has all devices of the process, several have one each.
         devices = self.mesh.size // len(places)
-        parts = places[0].share[1]
         self.rows_per_turn = -(-(self.chunk_size // parts) // devices)
 
     def num_turns(self, share: tuple[int, int]) -> int:
@@ -54,7 +58,7 @@ class SampledImages(DrawnSource, DeviceSource):
 
     def _turns_of(self, share: tuple[int, int]) -> list[range]:
         """The chunks of each of a process's turns."""
-        index, count = share
+        index, count = (0, 1) if self.jointly else share
         chunks = range(self.num_chunks)
         all_turns = [chunks[i : i + self._num_places] for i in chunks[:: self._num_places]]
         return all_turns[index::count]

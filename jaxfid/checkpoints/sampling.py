@@ -95,7 +95,7 @@ def draw_from(
     value_range = check_value_range(value_range)
     root = jax.random.key(seed)
     remarks: list[str] = []
-    places = choose_places(placement, num_devices)
+    places = choose_places(placement, num_devices, chunk_size)
     replicas = [
         _Replica(checkpoint, make_sample, place, chunk_size, value_range, remarks, labels)
         for place in places

@@ -37,11 +37,15 @@ def gather_features(
 
 def gather_text(group: ProcessGroup, text: str) -> list[str]:
     """Returns the texts of all processes, which may be long; waits for all."""
-    coded = text.encode()
-    padded = np.frombuffer(coded + b"\0" * (-len(coded) % 4), np.uint32)
-    lengths = group.gather(np.array([len(coded)]))
+    return [part.decode() for part in gather_bytes(group, text.encode())]
+
+
+def gather_bytes(group: ProcessGroup, data: bytes) -> list[bytes]:
+    """Returns the bytes of all processes; waits for all."""
+    padded = np.frombuffer(data + b"\0" * (-len(data) % 4), np.uint32)
+    lengths = group.gather(np.array([len(data)]))
     parts = zip(group.gather(padded), lengths, strict=True)
-    return [words.tobytes()[: int(length[0])].decode() for words, length in parts]
+    return [words.tobytes()[: int(length[0])] for words, length in parts]
 
 
 def gather_skipped(

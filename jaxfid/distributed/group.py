@@ -27,7 +27,12 @@ from jaxfid.distributed.runtime import (
     require_known_jax,
     start_runtime,
 )
-from jaxfid.distributed.termination import Terminated, deferred_sigterm, raise_if_terminated
+from jaxfid.distributed.termination import (
+    Terminated,
+    deferred_sigterm,
+    is_asked_to_end,
+    raise_if_terminated,
+)
 from jaxfid.errors import InputError, JaxfidError
 
 _P = ParamSpec("_P")
@@ -150,14 +155,45 @@ class ProcessGroup:
           Terminated: This process or another was asked to end, or JAX was told so.
         """
         raise_if_terminated()
-        if self._heartbeat is None:
-            return
-        self._heartbeat.check()
+        self.check_others()
+        if self._heartbeat is not None and self._is_preempted():
+            raise Terminated("ended by JAX's notice of preemption")
+
+    def _is_preempted(self) -> bool:
         # The process that is furthest reaches the point that JAX has chosen; it tells the others, which may
         # be behind it by the batches that an earlier run had done.
         self._checks += 1
-        if reached_preemption(self._checks):
-            raise Terminated("ended by JAX's notice of preemption")
+        return reached_preemption(self._checks)
+
+    def check_others(self) -> None:
+        """As `check`, but does not look whether this process was asked to end.
+
+        Raises:
+          JaxfidError: Another process failed or died.
+        """
+        if self._heartbeat is not None:
+            self._heartbeat.check()
+
+    def check_together(self, due: bool) -> bool:
+        """As `check`, where all processes call it at the same place: all end there, or none.
+
+        Args:
+          due: Whether something is due on this process.
+
+        Returns:
+          Whether it is due on any.
+
+        Raises:
+          JaxfidError: Another process failed or died.
+          Terminated: This process or another was asked to end.
+        """
+        is_asked = is_asked_to_end() or self._is_preempted()
+        seen = [json.loads(text) for text in self.exchange(json.dumps([is_asked, due]))]
+        raise_if_terminated()
+        for index, (ends, _) in enumerate(seen):
+            if ends:
+                raise Terminated(f"process {index} of {self.count} was asked to end")
+        return any(is_due for _, is_due in seen)
 
     def gather(self, array: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "_ ..."]]:
         """Returns the arrays of all processes, in their order and to the bit; waits for all.

@@ -59,6 +59,11 @@ def deferred_sigterm() -> Iterator[None]:
         raise_if_terminated()
 
 
+def is_asked_to_end() -> bool:
+    """Returns whether a SIGTERM was noted."""
+    return _state.asked
+
+
 def raise_if_terminated() -> None:
     """Raises what was noted.
 

@@ -164,27 +164,43 @@ def _see(
 ) -> ExtractedSet:
     group = process_group()
     joint = _JointPass(requests, local_mesh(options.devices))
-    kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
-    keepers = [keeper for one in kept for keeper in one.keepers()]
-    identity = _identify_pass(requests, kept, options)
     on_devices = _stays_on_devices(source, requests, joint.mesh)
-    if on_devices:  # which decide what is in a batch
-        identity["devices"] = joint.mesh.size
-    if group.count > 1:
-        # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks
-        # and inodes differ between machines: what they have to see alike is content.
-        content = identify_content(source)
-        group.require_agreement({**identity, **content, "devices": jax.local_device_count()})
-    snapshots = _open_snapshots(source, identity, keepers, options, snapshot_name, keep_finished)
+    if source.jointly and not on_devices:
+        raise InputError(
+            "sampler_placement: images that all processes draw together stay on the devices, where they "
+            "cannot be cropped; crop them in the sampler, or choose 'process'"
+        )
+
+    def begin() -> tuple[list[_Kept], Snapshots]:
+        kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
+        identity = _identify_pass(requests, kept, options)
+        if on_devices:  # which decide what is in a batch
+            identity["devices"] = joint.mesh.size
+        _require_agreement(source, identity)
+        keepers = [keeper for one in kept for keeper in one.keepers()]
+        return kept, _open_snapshots(
+            source, identity, keepers, options, snapshot_name, keep_finished
+        )
+
+    kept, snapshots = begin()
+    if source.jointly and len(set(group.exchange(str(snapshots.next_batch)))) > 1:
+        # They were killed while these were written: what one has drawn alone is of no use.
+        snapshots.discard()
+        kept, snapshots = begin()
     batches = (
         _take_batches(source, options, joint.mesh, snapshots.next_batch)
         if on_devices
         else _decode_batches(source, requests, options, snapshots.next_batch)
     )
+    # Where all draw together, one that ended alone would leave the others waiting for its part.
+    watching: dict[str, Any] = (
+        {"decide": group.check_together} if source.jointly else {"check": group.check}
+    )
     done = snapshots.next_batch * options.batch_size // group.count
     total = -(-len(source) // group.count)  # this process's part
     with counting(source.name, total, done=done, shown=options.progress) as advance:
-        followed = snapshots.follow(batches, check=group.check)
+        followed = snapshots.follow(batches, **watching)
+        keepers = [keeper for one in kept for keeper in one.keepers()]
         run_pass(joint, followed, keepers, advance=advance, shown=options.progress)
     return ExtractedSet(
         name,
@@ -193,6 +209,16 @@ def _see(
         source,
         snapshots.remarks,
     )
+
+
+def _require_agreement(source: ImageSource, identity: Mapping[str, Any]) -> None:
+    """Checks that all processes are about to see the same set in the same way."""
+    group = process_group()
+    if group.count > 1:
+        # The batches decide which process sees what, and a gather counts on equal numbers of devices. Clocks
+        # and inodes differ between machines: what they have to see alike is content.
+        content = identify_content(source)
+        group.require_agreement({**identity, **content, "devices": jax.local_device_count()})
 
 
 def _stays_on_devices(source: ImageSource, requests: Sequence[Request], mesh: Mesh) -> bool:

@@ -91,7 +91,11 @@ class Snapshots:
             self._restore(self._path)
 
     def follow(
-        self, batches: JointBatches | DeviceBatches, *, check: Callable[[], None] = lambda: None
+        self,
+        batches: JointBatches | DeviceBatches,
+        *,
+        check: Callable[[], None] = lambda: None,
+        decide: Callable[[bool], bool] = lambda is_due: is_due,
     ) -> Iterator[Batch]:
         """Gives the batches and makes snapshots between them.
 
@@ -100,6 +104,7 @@ class Snapshots:
         Args:
           batches: Those from `next_batch` on.
           check: Called after each batch. What it raises ends the pass, after a last snapshot.
+          decide: Likewise; from whether a snapshot is due here to whether it is to be made.
 
         Raises:
           InputError: A snapshot cannot be written.
@@ -111,16 +116,22 @@ class Snapshots:
                 self.remarks = batches.remarks
             self.next_batch += 1
             self.skipped = [*earlier, *batches.skipped]
-            if self._path is not None and time.monotonic() >= self._due:
-                self._save(self._path)
             try:
+                is_due = decide(time.monotonic() >= self._due)
                 check()
             except BaseException:
                 if self._path is not None:
                     self._save(self._path)
                 raise
+            if self._path is not None and is_due:
+                self._save(self._path)
         if self._path is not None and self._keep_finished and len(batches):
             self._save(self._path)
+
+    def discard(self) -> None:
+        """Deletes what is kept."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def _save(self, path: epath.Path) -> None:
         header = {

@@ -44,6 +44,8 @@ class DrawnSource(ImageSource):
         fingerprint: str,
         num_threads: int = 1,
         pick: Callable[[Chunk, int], UInt8[np.ndarray, "h w 3"]] = operator.getitem,
+        wait: Callable[[Future[Chunk]], Chunk] = Future.result,
+        ahead: bool = True,
     ) -> None:
         """Makes a source of images that are not drawn yet.
 
@@ -55,6 +57,8 @@ class DrawnSource(ImageSource):
           fingerprint: What identifies generator and noise.
           num_threads: Chunks drawn at the same time.
           pick: From a chunk and a row to the image on the host.
+          wait: Waits for a chunk that is being drawn, and returns it.
+          ahead: Whether further chunks are drawn meanwhile.
 
         Raises:
           InputError: A number is below 1.
@@ -68,7 +72,7 @@ class DrawnSource(ImageSource):
         self._draw, self._pick, self._fingerprint = draw, pick, fingerprint
         self.chunk_size = chunk_size
         self.num_chunks = -(-num_images // chunk_size)
-        self._ahead = num_threads
+        self._wait, self._ahead = wait, num_threads if ahead else 0
         self._chunks: collections.OrderedDict[int, Future[Chunk]] = collections.OrderedDict()
         self._lock = threading.Lock()
         self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, "jaxfid-draw")
@@ -89,7 +93,7 @@ class DrawnSource(ImageSource):
         with self._lock:  # not held while waiting: other threads read other chunks
             chunk, *_ = [self._start(number) for number in numbers[: 1 + self._ahead]]
             self._drop_oldest()
-        return chunk.result()
+        return self._wait(chunk)
 
     def fingerprint(self, index: int, *, whole: bool = False) -> str:
         """Returns what identifies generator and noise, the same for every image."""

@@ -116,9 +116,6 @@ def read_scalars(folder):
         (("--samples", "s", "--fail-fast"), "--fail-fast: these are for"),
         (("--samples", "s", "--noise-seeds", "0,1"), "--noise-seeds: these are for"),
         (("--samples", "s", "--sweep", "a=1", "--labels", "x"), "--sweep, --labels: these are for"),
-        (("--samples", "s", "--distributed"), "compare runs as one process"),
-        (("--samples", "s", "--coordinator", "localhost:1"), "compare runs as one process"),
-        (("--samples", "s", "--process-id", "0"), "compare runs as one process"),
     ],
 )
 def test_options_that_do_not_go_together(arguments, message):
