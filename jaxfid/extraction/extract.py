@@ -338,7 +338,7 @@ class _Kept:
         """Returns what all processes have kept; waits for all."""
         group = process_group()
         stats = {
-            name: self._stats(name, source, group.total(moments.moments()))
+            name: self._stats(name, source, moments.total(group))
             for name, moments in self.moments.items()
         }
         features, rows = {}, {}
