@@ -115,7 +115,7 @@ def test_the_next_evaluation_is_not_disturbed_by_one_that_failed(met):
 def test_the_others_fail_in_the_stated_time_when_one_has_died(met):
     for found in met.errors:
         kind, message = found["error"]
-        assert kind == "JaxfidError"
+        assert kind == "LostProcessError"
         assert "of 4 processes, nothing was heard of 3 for 6 s" in message
         assert TIMEOUT_S - 1 < found["after_s"] < 2 * TIMEOUT_S  # and as much for a busy machine
 
