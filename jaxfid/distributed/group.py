@@ -189,7 +189,8 @@ class ProcessGroup:
         """
         is_asked = is_asked_to_end() or self._is_preempted()
         seen = [json.loads(text) for text in self.exchange(json.dumps([is_asked, due]))]
-        raise_if_terminated()
+        if is_asked:  # else one that came just now, of which the others do not know yet
+            raise_if_terminated()
         for index, (ends, _) in enumerate(seen):
             if ends:
                 raise Terminated(f"process {index} of {self.count} was asked to end")
