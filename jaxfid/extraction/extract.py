@@ -165,11 +165,6 @@ def _see(
     group = process_group()
     joint = _JointPass(requests, local_mesh(options.devices))
     on_devices = _stays_on_devices(source, requests, joint.mesh)
-    if source.jointly and not on_devices:
-        raise InputError(
-            "sampler_placement: images that all processes draw together stay on the devices, where they "
-            "cannot be cropped; crop them in the sampler, or choose 'process'"
-        )
 
     def begin() -> tuple[list[_Kept], Snapshots]:
         kept = [_Kept(request, joint.mesh, len(source), options.sums) for request in requests]
@@ -187,11 +182,8 @@ def _see(
         # They were killed while these were written: what one has drawn alone is of no use.
         snapshots.discard()
         kept, snapshots = begin()
-    batches = (
-        _take_batches(source, options, joint.mesh, snapshots.next_batch)
-        if on_devices
-        else _decode_batches(source, requests, options, snapshots.next_batch)
-    )
+    open_batches = _take_batches if on_devices else _decode_batches
+    batches = open_batches(source, requests, options, snapshots.next_batch)
     # Where all draw together, one that ended alone would leave the others waiting for its part.
     watching: dict[str, Any] = (
         {"decide": group.check_together} if source.jointly else {"check": group.check}
@@ -222,18 +214,28 @@ def _require_agreement(source: ImageSource, identity: Mapping[str, Any]) -> None
 
 
 def _stays_on_devices(source: ImageSource, requests: Sequence[Request], mesh: Mesh) -> bool:
-    """Whether images go from where they were made to the network without visiting the host."""
+    """Whether images go from where they were made to the network without visiting the host.
+
+    Raises:
+      InputError: They cannot, and come from all processes together.
+    """
     # Crops are Pillow's, on the host.
     cropped = any(request.extractor.protocol.crops for request in requests)
-    return isinstance(source, DeviceSource) and source.mesh == mesh and not cropped
+    stays = isinstance(source, DeviceSource) and source.mesh == mesh and not cropped
+    if source.jointly and not stays:
+        raise InputError(
+            "sampler_placement: images that all processes draw together stay on the devices, where they "
+            "cannot be cropped; crop them in the sampler, or choose 'process'"
+        )
+    return stays
 
 
 def _take_batches(
-    source: ImageSource, options: ExtractOptions, mesh: Mesh, start: int
+    source: ImageSource, requests: Sequence[Request], options: ExtractOptions, start: int
 ) -> DeviceBatches:
     assert isinstance(source, DeviceSource)
     group = process_group()
-    rows = options.batch_size // (mesh.size * group.count)
+    rows = options.batch_size // (source.mesh.size * group.count)
     return DeviceBatches(source, share=(group.index, group.count), rows=rows, start=start)
 
 

@@ -211,3 +211,16 @@ def test_images_of_which_a_device_holds_a_part_are_refused(checkpoint):
 def test_placement_that_there_is_not():
     with pytest.raises(InputError, match="sampler_placement: expected one of 'process', 'device'"):
         check_placement("pod")
+
+
+def test_crops_are_made_on_the_host_and_refused_where_all_processes_draw(checkpoint):
+    def make(path):
+        return lambda key, n: draw(key, n)[:, :, 2:]
+
+    source = draw_from(checkpoint, make, num_images=44, chunk_size=11, value_range=(0, 1))
+    expected = images_on_host(checkpoint, on_one_device, 11)[:, 1:11, 2:]
+    found = score(source, crop="center", num_workers=0)
+    assert found.value == pytest.approx(score(expected).value, rel=1e-9)
+    source.jointly = True
+    with pytest.raises(InputError, match="sampler_placement: .* cannot be cropped; crop them in"):
+        score(source, crop="center")
