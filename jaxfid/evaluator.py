@@ -1,52 +1,35 @@
 """Scores of images that are on the devices already: behind a sampler, in a training loop."""
 
-import dataclasses
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Unpack
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Shaped
 
+from jaxfid.context import own_context
 from jaxfid.distributed.group import process_group
 from jaxfid.errors import InputError
 from jaxfid.extraction.evaluator_state import EvaluatorState, all_gather_state
-from jaxfid.extraction.image_set import (
-    ExtractedFeatures,
-    ExtractedSet,
-    Images,
-    KeptFeatures,
-    open_image_set,
-)
+from jaxfid.extraction.image_set import Images
 from jaxfid.extraction.merging import Over, bring_together
 from jaxfid.extraction.on_device import OnDevice, make_on_device
 from jaxfid.extraction.state_file import load_state, save_state
+from jaxfid.metrics.registry import check_whole_number
 from jaxfid.preprocessing.value_range import ValueRange, check_value_range
 from jaxfid.provenance import Provenance, versions
 from jaxfid.result import SetResult
-from jaxfid.scoring.agreement import require_agreement
-from jaxfid.scoring.evaluation import Evaluation, Prepared
-from jaxfid.scoring.progress import holding_progress
+from jaxfid.scoring.evaluation import Evaluation
+from jaxfid.scoring.state_scoring import (
+    StateScoring,
+    choose_feature,
+    compare_with,
+    open_reference,
+)
 from jaxfid.settings import Settings, SettingsDict
 from jaxfid.stats.files import Stats
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Plan:
-    """All of an evaluator but its network; equal to itself alone, so that JAX can compile for it.
-
-    Attributes:
-      evaluation: Metrics and settings.
-      provenance: What the statistics depend on.
-      reference: The reference made ready, if there is one.
-      notes: What has to be said about a comparison with it.
-    """
-
-    evaluation: Evaluation
-    provenance: Mapping[str, Any]
-    reference: Prepared | None
-    notes: Sequence[str]
+from jaxfid.stats.kept_rows import MAX_KEPT_ROWS
 
 
 @jax.tree_util.register_pytree_node_class
@@ -84,6 +67,8 @@ class Evaluator:
         *,
         value_range: ValueRange | None = None,
         quantize: bool = True,
+        num_rows: int = MAX_KEPT_ROWS,
+        rows_per_device: int | None = None,
         **settings: Unpack[SettingsDict],
     ) -> None:
         """Loads the weights, and sees the reference's images if it is not statistics already.
@@ -95,54 +80,82 @@ class Evaluator:
           quantize: Whether floating images are rounded to the 256 levels of a file, as papers do before
             they score: `floor(x * 127.5 + 128)`, clipped, for -1..1, and likewise for the other ranges.
             Their gradient is that of the values before they were rounded.
-          **settings: Fields of `Settings`. Of an update, `batch_size` images go through the network at
-            once. What is about reading images is about those of the reference.
+          num_rows: How many rows of features a state keeps, for error bars and for metrics of single images
+            (kd, precision, recall and so on): 8 kB each at 2048 features.
+          rows_per_device: How many images of an update go through the network at once on one device; None is
+            256, and one on a CPU. Inside `jit` on a mesh of automatic axes, JAX does not say how images are
+            divided over devices: there it is the number on all of them.
+          **settings: Fields of `Settings`. `batch_size` is the number of images at once over all devices,
+            where `rows_per_device` is None. What is about reading images is about those of the reference.
 
         Raises:
           InputError: An argument is not what it should be, or the reference was made otherwise.
           WeightsUnavailableError: The weights are neither here nor to be fetched.
         """
-        with process_group().one_evaluation():
-            self._prepare(reference, value_range, quantize, Settings(**settings))
-
-    def _prepare(
-        self,
-        reference: Images | None,
-        value_range: ValueRange | None,
-        quantize: bool,
-        choices: Settings,
-    ) -> None:
+        choices = Settings(**settings)
         value_range = check_value_range(value_range)
-        opened = None
-        if reference is not None:
-            opened = open_image_set(reference, **choices.features.opening(reference=True))
-        # Before the devices start, which is a meeting of all processes that nobody can leave.
-        require_agreement(choices, [] if opened is None else [opened])
-        evaluation = Evaluation(choices, [] if opened is None else [opened])
-        _check_metrics(evaluation)
-        (network,) = evaluation.extractors.values()
-        notes = [] if opened is None else evaluation.check(opened, name="the evaluator")
-        with holding_progress(choices):
-            prepared = None if opened is None else evaluation.extract_reference(opened)
+        check_whole_number("num_rows", num_rows, 2)
+        if rows_per_device is not None:
+            check_whole_number("rows_per_device", rows_per_device, 1)
+        with process_group().one_evaluation():
+            opened = open_reference(reference, choices)
+            evaluation = Evaluation(choices, [] if opened is None else [opened])
+            network, feature = choose_feature(evaluation.plan)
+            comparison = compare_with(opened, evaluation)
         # After the reference, which may have needed more features of the network than its own.
-        extractor = network.load()
-        self._network = make_on_device(
+        extractor = network.load([feature])
+        made = make_on_device(
             extractor,
-            network.chosen,
+            feature,
             value_range=value_range,
             quantize=quantize,
+            rows_per_device=rows_per_device,
             batch_size=choices.runtime.batch_size,
             sums=choices.runtime.sums,
+            num_rows=num_rows,
         )
         provenance = Provenance(
-            extractor.provenance(network.chosen),
+            extractor.provenance(feature),
             value_range=value_range,
             quantize=quantize,
             versions=versions(),
         )
-        if prepared is not None:
-            evaluation.warm_up(prepared)  # now, not in the middle of a training
-        self._plan = _Plan(evaluation, provenance, prepared, notes)
+        self._set(made, StateScoring(evaluation, feature, provenance, comparison))
+
+    def _set(self, network: OnDevice, scoring: StateScoring) -> None:
+        self._network, self._scoring = network, scoring
+        with own_context():
+            self._serial = jnp.asarray(scoring.serial, jnp.int32)
+
+    @property
+    def _own_scoring(self) -> StateScoring:
+        """The scoring that belongs to this evaluator's weights.
+
+        A compiled function puts an evaluator together again with the scoring of the one that it was compiled
+        for. The number, which goes through the function as the weights do, tells.
+        """
+        if int(jax.device_get(self._serial)) != self._scoring.serial:
+            raise InputError(
+                "evaluator: it came out of a function that was compiled for another one; use the one that "
+                "went in"
+            )
+        return self._scoring
+
+    def with_reference(self, reference: Images) -> "Evaluator":
+        """Returns an evaluator of the same weights and metrics against another reference.
+
+        Functions that were compiled for one serve both, and a state of one may be computed by the other.
+
+        Args:
+          reference: As when an evaluator is made.
+
+        Raises:
+          InputError: The reference is not what it should be, or was made otherwise.
+        """
+        made = object.__new__(Evaluator)
+        with process_group().one_evaluation():
+            made._set(self._network, self._own_scoring.against(reference))
+        return made
 
     def init(self) -> EvaluatorState:
         """Returns the state of no images."""
@@ -180,7 +193,7 @@ class Evaluator:
     def update_from_features(
         self,
         state: EvaluatorState,
-        features: Float32[Array, "n d"],
+        features: Float32[Array | np.ndarray, "n d"],
         mask: Bool[Array | np.ndarray, "..."] | None = None,
     ) -> EvaluatorState:
         """Returns the state with further images, whose features are given; else as `update`."""
@@ -213,7 +226,7 @@ class Evaluator:
         Raises:
           InputError: Nothing can be written there, or the state is divided over several processes.
         """
-        save_state(path, bring_together(state, "this"), self._plan.provenance)
+        save_state(path, bring_together(state, "this"), self._own_scoring.provenance)
 
     def load(self, path: str | os.PathLike[str]) -> EvaluatorState:
         """Returns a state that `save` has written, to go on with.
@@ -223,7 +236,7 @@ class Evaluator:
             and the message says what differs.
         """
         like = jax.device_get(self.init())
-        return self._network.place(load_state(path, like, self._plan.provenance))
+        return self._network.place(load_state(path, like, self._own_scoring.provenance))
 
     def stats(self, state: EvaluatorState, *, over: Over = "auto") -> Stats:
         """Returns mean, covariance, count and provenance, as `compute_stats` does, for `save_stats`.
@@ -235,24 +248,16 @@ class Evaluator:
         Raises:
           InputError: As `compute`, but that it needs no reference.
         """
-        return self._stats_of(bring_together(state, over))
-
-    def _stats_of(self, total: EvaluatorState) -> Stats:
-        moments = total.read_moments()
-        # Looked at here and not at each update, which must not wait for the devices.
-        if not np.isfinite(moments.total).all():
-            raise InputError(
-                "state: features are NaN or infinite; an image of the samples was, or the network overflowed"
-            )
-        cov = moments.cov()
-        return Stats(moments.mean(), cov, int(moments.count), self._plan.provenance)
+        return self._own_scoring.stats(bring_together(state, over))
 
     def compute(
         self, state: EvaluatorState, *, over: Over = "auto", name: str = "generated"
     ) -> SetResult:
-        """Returns the FID of all images so far, as `compute_metrics` gives it of a set.
+        """Returns the metrics of all images so far, as `compute_metrics` gives them of a set.
 
-        It has its error bar from the features that the state keeps.
+        A Frechet distance is of all images, and has its error bar from the features that the state keeps.
+        Other metrics are of the images whose features it keeps: of all while there is room (`num_rows`),
+        then of a random sample, and the result says of how many.
 
         Args:
           state: Further leading axes, as of states of several devices, are added up.
@@ -268,18 +273,10 @@ class Evaluator:
             sums are not float64; or it cannot be known whose images are meant.
           JaxfidError: Another process failed, died, or does not take part.
         """
-        plan = self._plan
-        if plan.reference is None:
+        scoring = self._own_scoring
+        if scoring.comparison is None:
             raise InputError("reference: none was given; `stats` needs none")
-        total = bring_together(state, over)
-        (network,), feature = plan.evaluation.extractors, self._network.feature
-        rows = {}
-        if total.parts == 1:  # else they were added as numbers, and mean nothing
-            rows[feature] = KeptFeatures(*total.rows.kept())
-        features = ExtractedFeatures(plan.provenance, {feature: self._stats_of(total)}, rows)
-        return plan.evaluation.score(
-            plan.reference, ExtractedSet(name, {network: features}), plan.notes
-        )
+        return scoring.score(bring_together(state, over), name)
 
     @staticmethod
     def all_gather(state: EvaluatorState, axis_name: str) -> EvaluatorState:
@@ -297,26 +294,14 @@ class Evaluator:
             "needed, and save its state: evaluator.save, pickle, NumPy, Orbax and flax.serialization take it"
         )
 
-    def tree_flatten(self) -> tuple[tuple[OnDevice], _Plan]:
-        """Returns the network, and what JAX compiles for."""
-        return (self._network,), self._plan
+    def tree_flatten(self) -> tuple[tuple[OnDevice, Any], StateScoring]:
+        """Returns the arrays, and the rest."""
+        return (self._network, self._serial), self._scoring
 
     @classmethod
-    def tree_unflatten(cls, plan: _Plan, children: tuple[OnDevice]) -> "Evaluator":
+    def tree_unflatten(cls, scoring: StateScoring, children: tuple[OnDevice, Any]) -> "Evaluator":
         """Returns the evaluator of these parts."""
         evaluator = object.__new__(cls)
-        (evaluator._network,), evaluator._plan = children, plan
+        evaluator._network, evaluator._serial = children
+        evaluator._scoring = scoring
         return evaluator
-
-
-def _check_metrics(evaluation: Evaluation) -> None:
-    """Checks that sums and some rows are enough for what was asked for."""
-    if len(evaluation.extractors) > 1:
-        raise InputError("extractor: an evaluator takes one network, found several")
-    for name, specs in evaluation.plan.specs.items():
-        found = [spec.result_name(name) for spec in specs]
-        if [spec.name for spec in specs] != ["fd"]:
-            raise InputError(
-                "metrics: an evaluator keeps sums of features, which give fid alone; "
-                f"found {', '.join(found)}"
-            )

@@ -1,5 +1,6 @@
 """An evaluator gives what the facade gives of the same images, and refuses what it cannot answer."""
 
+import dataclasses
 import functools
 import pickle
 
@@ -11,12 +12,14 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.evaluate import compute_metrics, compute_stats
+from jaxfid.evaluate import compute_features, compute_metrics, compute_stats
 from jaxfid.evaluator import Evaluator
 from jaxfid.extraction.evaluator_state import EvaluatorState
 from jaxfid.extraction.merging import bring_together
+from jaxfid.extractors.inception import extractor as inception
 from jaxfid.extractors.interface import FeatureNetwork
 from jaxfid.preprocessing.protocol import Protocol
+from jaxfid.stats.features import Features
 from jaxfid.stats.files import Stats, load_stats, save_stats
 
 WIDTH = 6
@@ -86,16 +89,22 @@ def test_compute_gives_what_the_facade_gives():
     np.testing.assert_allclose(np.sort(found.influence), np.sort(known.influence), rtol=1e-3)
 
 
-def test_the_fid_is_that_of_the_facade():
+def test_the_fid_is_that_of_the_facade(monkeypatch):
     settings = {"dims": 64, "weights": "untrained"}
     (expected,) = compute_metrics(REAL[:9], [GENERATED[:8]], **settings).results
+    update = jax.jit(lambda evaluator, images: evaluator.update(evaluator.init(), images))
+    images = jnp.asarray(GENERATED[:8] / np.float32(127.5) - 1)
     scoring = Evaluator(REAL[:9], value_range=(-1, 1), **settings)
-    state = jax.jit(lambda evaluator, images: evaluator.update(evaluator.init(), images))(
-        scoring, jnp.asarray(GENERATED[:8] / np.float32(127.5) - 1)
-    )
+    state = update(scoring, images)
     scored = scoring.compute(state, name=expected.generated)
     assert scored.warnings == expected.warnings
     assert scored.metrics["fid"].value == pytest.approx(expected.metrics["fid"].value, rel=1e-4)
+    # Loaded once more, the network is not compiled again.
+    traced = []
+    monkeypatch.setattr(inception, "extract_features", lambda *a, **k: traced.append(a))
+    again = Evaluator(REAL[:9], value_range=(-1, 1), **settings)
+    assert fid(again, update(again, images)) == scored.metrics["fid"].value
+    assert not traced
 
 
 def test_floating_images_and_states_of_several_devices():
@@ -132,12 +141,122 @@ def test_what_cannot_be_answered_is_refused():
     inception = {"dims": 64, "weights": "untrained"}
     with pytest.raises(InputError, match="the evaluator cannot be compared with statistics: 64"):
         Evaluator(reference(), **inception)
-    with pytest.raises(InputError, match=r"metrics: .* give fid alone; found fid, kid"):
+    with pytest.raises(InputError, match=r"one kind of features, found fid of 64, kid of 2048"):
         Evaluator(metrics="fid,kid", **inception)
+    with pytest.raises(InputError, match="num_rows: expected at least 2, found 1"):
+        Evaluator(num_rows=1, **SETTINGS)
+    with pytest.raises(InputError, match="rows_per_device: expected at least 1, found 0"):
+        Evaluator(rows_per_device=0, **SETTINGS)
+    with pytest.raises(InputError, match=r"need its images .* a statistics file does not hold"):
+        Evaluator(reference(), metrics="kd", **SETTINGS)
     with pytest.raises(InputError, match=r"value_range: expected \(0, 255\), \(0, 1\), \(-1, 1\)"):
         Evaluator(value_range=(-1, 2), **SETTINGS)
     with pytest.raises(InputError, match=r"a covariance .* needs at least 2 images, found 0"):
         evaluator().compute(evaluator().init())
+
+
+@functools.cache
+def features_of(real: bool) -> Features:
+    return compute_features(REAL if real else GENERATED, **SETTINGS)
+
+
+@functools.cache
+def all_metrics(num_rows: int) -> Evaluator:
+    return Evaluator(features_of(True), metrics="all", num_rows=num_rows, **SETTINGS)
+
+
+def state_of_features(scoring: Evaluator) -> EvaluatorState:
+    """Of all generated images in batches with padding, from the features that the facade sees."""
+    padded = np.concatenate([features_of(False).rows, np.full((6, WIDTH), 7, np.float32)])
+    state = scoring.init()
+    for rows in np.split(np.arange(36), [5, 16]):
+        state = scoring.update_from_features(state, padded[rows], rows < 30)
+    return state
+
+
+def test_every_metric_is_that_of_the_facade_while_all_rows_are_kept():
+    sides = features_of(True), [features_of(False)]
+    (expected,) = compute_metrics(*sides, metrics="all", **SETTINGS).results
+    scored = all_metrics(30).compute(state_of_features(all_metrics(30)), name=expected.generated)
+    assert list(scored.metrics) == list(expected.metrics)
+    assert {"kd_small", "recall_small", "coverage_small", "mind_small"} <= set(scored.metrics)
+    assert scored.warnings == expected.warnings
+    for name, metric in expected.metrics.items():
+        found = scored.metrics[name]
+        # Others are of the same rows in the same order. Sums are added in another one.
+        if name == "fd_small":
+            assert found.value == pytest.approx(metric.value, rel=1e-9)
+            assert found.stderr == pytest.approx(metric.stderr, rel=1e-6)
+        else:
+            assert found == metric, name
+
+
+def test_metrics_of_a_part_of_the_images_say_so():
+    scoring = all_metrics(12)
+    scored = scoring.compute(state_of_features(scoring))
+    whole = all_metrics(30).compute(state_of_features(all_metrics(30)))
+    assert scored.metrics["fd_small"].value == whole.metrics["fd_small"].value
+    assert scored.metrics["kd_small"].value != whole.metrics["kd_small"].value
+    assert scored.metrics["kd_small"].details["num_rows"] == 12
+    assert "num_rows" not in (scored.metrics["fd_small"].details or {})
+    assert "from 12 of the 30 images" in scored.warnings[-1]
+
+
+def test_rows_that_were_added_as_numbers_give_no_metric():
+    scoring = all_metrics(30)
+    state = dataclasses.replace(state_of_features(scoring), parts=np.array(2, np.int32))
+    with pytest.raises(InputError, match=r"added up as numbers.*all_gather"):
+        scoring.compute(state)
+
+
+def counted() -> tuple[FeatureNetwork, list]:
+    """The network, and a list that grows each time it is traced, which is before it compiles."""
+    network, traces = make_network(), []
+
+    def apply(params, images):
+        traces.append(images.shape)
+        return network.apply(params, images)
+
+    return dataclasses.replace(network, apply=apply), traces
+
+
+def test_another_reference_needs_no_new_program():
+    network, traces = counted()
+    first = Evaluator(REAL, extractor=network)
+    second = first.with_reference(GENERATED)
+    update = jax.jit(lambda evaluator, state, images: evaluator.update(state, images))
+    state = update(first, first.init(), REAL)
+    traces.clear()
+    update(second, second.init(), REAL)
+    assert not traces
+    assert fid(first, state) == pytest.approx(0, abs=1e-6)
+    again = Evaluator(GENERATED, extractor=network)
+    assert fid(second, state) == pytest.approx(fid(again, state), rel=1e-9)
+    with pytest.raises(InputError, match="the evaluator cannot be compared with statistics: 6 "):
+        first.with_reference(Stats(np.zeros(3), np.eye(3), 9, None))
+
+
+def test_an_evaluator_never_takes_the_reference_of_another():
+    first = evaluator()
+    second = first.with_reference(GENERATED)
+    through = jax.jit(lambda evaluator: evaluator)
+    assert fid(through(first), state_of(24)) == fid(first, state_of(24))
+    with pytest.raises(InputError, match="compiled for another one; use the one that went in"):
+        through(second).compute(state_of(24))
+
+
+def test_a_network_compiles_once_for_all_evaluators_and_calls():
+    network, traces = counted()
+    network.check()  # which is traced at each use, and not compiled
+    per_check = len(traces)
+    traces.clear()
+    for _ in range(2):
+        scoring = Evaluator(REAL, extractor=network)
+        scoring.update(scoring.init(), GENERATED)
+        compute_metrics(REAL, [GENERATED], extractor=network)
+    compiled = [shape for shape in traces if shape[0] == 1]  # images go one by one on a CPU
+    assert per_check == 1
+    assert len(compiled) == 2  # one program for arrays, one for the pass
 
 
 def test_nan_gives_no_number():

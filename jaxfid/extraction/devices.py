@@ -6,7 +6,9 @@ function sees one device's rows and holds no collective: every device keeps its 
 is faster, and on a machine with few cores a loop of unblocked collectives over simulated devices deadlocks.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -142,11 +144,17 @@ def has_float64(mesh: Mesh) -> bool:
     return mesh.devices.flat[0].platform in ("cpu", "gpu", "cuda", "rocm")
 
 
-def over_automatic_axes(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+def over_automatic_axes(
+    function: Callable[..., PyTree], *, axes: Sequence[str] = ()
+) -> Callable[..., PyTree]:
     """Returns the function for arrays on meshes with explicit axes as well as with automatic ones.
 
-    On explicit axes JAX asks of every operation where its result lies. What this function gives there
-    is whole on each device.
+    On explicit axes JAX asks of every operation where its result lies.
+
+    Args:
+      function: Takes and returns trees of arrays.
+      axes: The explicit axes that the rows of the result are divided over; without them it is whole on
+        each device.
     """
 
     def automatic(*args: PyTree) -> PyTree:
@@ -155,19 +163,47 @@ def over_automatic_axes(function: Callable[..., PyTree]) -> Callable[..., PyTree
         if explicit is None:
             return function(*args)
         with jax.sharding.use_abstract_mesh(explicit):
-            return jax.sharding.auto_axes(function, out_sharding=P())(*args)
+            spec = P(tuple(axes)) if axes else P()
+            return jax.sharding.auto_axes(function, out_sharding=spec)(*args)
 
     return automatic
 
 
-def count_sharers(rows: Shaped[Array | np.ndarray, "n ..."]) -> int:
-    """Returns how many devices share the rows of an array, as far as can be known.
+class Division(NamedTuple):
+    """How the rows of an array are divided over devices.
 
-    Inside a jitted function JAX does not say, and the answer is all devices, as for a program over all of
-    them. Inside `shard_map` and `pmap` one device's rows are all that is seen, so the answer is one.
+    Attributes:
+      num_devices: How many devices share them: the most there may be, where it is not known.
+      axes: The explicit axes of a mesh that they are divided over.
+      is_known: Whether JAX says so. It does not inside a jitted function with automatic axes.
     """
-    if isinstance(rows, Tracer):
-        return 1 if jax.sharding.get_abstract_mesh().manual_axes else jax.device_count()
-    if isinstance(rows, jax.Array):
-        return -(-len(rows) // rows.sharding.shard_shape(rows.shape)[0])
-    return 1
+
+    num_devices: int
+    axes: tuple[str, ...] = ()
+    is_known: bool = True
+
+
+def find_division(rows: Shaped[Array | np.ndarray, "n ..."]) -> Division:
+    """Returns how the rows of an array are divided over devices, as far as can be known.
+
+    Inside `shard_map` and `pmap` one device's rows are all that is seen.
+    """
+    if isinstance(rows, np.ndarray):
+        return Division(1)
+    if axes := _explicit_axes(rows):
+        shape = jax.typeof(rows).sharding.mesh.shape
+        return Division(math.prod(shape[axis] for axis in axes), axes)
+    if not isinstance(rows, Tracer):
+        return Division(-(-len(rows) // rows.sharding.shard_shape(rows.shape)[0]))
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        return Division(1)
+    return Division(jax.device_count(), is_known=False)
+
+
+def _explicit_axes(rows: Array) -> tuple[str, ...]:
+    """Returns the explicit axes that the rows are divided over."""
+    sharding = jax.typeof(rows).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types or not sharding.spec:
+        return ()
+    first = sharding.spec[0]
+    return first if isinstance(first, tuple) else () if first is None else (first,)

@@ -14,6 +14,7 @@ from jaxfid.context import own_context
 from jaxfid.distributed.termination import deferred_sigterm
 from jaxfid.extraction.devices import is_cpu, map_over_devices, put_replicated, put_rows
 from jaxfid.extraction.microbatch import RowFunction, map_rows
+from jaxfid.extraction.programs import share
 from jaxfid.extractors.interface import Extractor
 from jaxfid.images.batches import Batch
 from jaxfid.preprocessing.protocol import Protocol
@@ -58,7 +59,9 @@ class FeaturePass:
         # Not the extractor itself: passes are kept for as long as it lives, and must not keep it alive.
         self._protocol = extractor.protocol
         self._params = put_replicated(extractor.params, mesh)
-        self._prepare, self._network = make_programs(extractor, mesh)
+        self._prepare, self._network = share(
+            extractor, ("pass", mesh), lambda: make_programs(extractor, mesh)
+        )
 
     def __call__(self, batch: Batch) -> Features:
         """Returns the features of a batch whose size the number of devices divides."""

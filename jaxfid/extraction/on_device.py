@@ -15,6 +15,7 @@ from jaxfid.extraction.accumulators import Sums, choose_sums
 from jaxfid.extraction.array_features import ArrayFeatures
 from jaxfid.extraction.devices import local_mesh, over_automatic_axes, own_rows, put_replicated
 from jaxfid.extraction.evaluator_state import EvaluatorState, require_float64
+from jaxfid.extraction.programs import share
 from jaxfid.extractors.interface import Extractor
 from jaxfid.preprocessing.value_range import ValueRange
 from jaxfid.stats.array_tree import array_tree
@@ -44,7 +45,7 @@ class OnDevice:
       extract: The network, made ready.
       feature: Name of the features.
       width: Their number.
-      num_rows: How many rows are kept for the error bar.
+      num_rows: How many rows are kept, for error bars and metrics of single images.
       sums: How sums are kept: in float64, in whole numbers, or on the host.
     """
 
@@ -147,6 +148,7 @@ def make_on_device(
     *,
     value_range: ValueRange | None = None,
     quantize: bool = True,
+    rows_per_device: int | None = None,
     batch_size: int | None = None,
     sums: Sums = "auto",
     num_rows: int = MAX_KEPT_ROWS,
@@ -158,17 +160,24 @@ def make_on_device(
       feature: Which of its features.
       value_range: What black and white are in floating images; None if there will be no floating images.
       quantize: Whether those are rounded to whole pixels.
-      batch_size: Images that go through the network at once, over all devices; None chooses.
+      rows_per_device: Images that go through the network at once on a device; None chooses.
+      batch_size: The same over all devices, where `rows_per_device` is None.
       sums: How sums are kept, as in `make_moments`.
-      num_rows: How many rows are kept for the error bar.
+      num_rows: How many rows are kept, for error bars and metrics of single images.
 
     Raises:
       InputError: `sums` is "device", and the devices have no float64.
     """
+    choices = {
+        "value_range": value_range,
+        "quantize": quantize,
+        "rows_per_device": rows_per_device,
+        "batch_size": batch_size,
+    }
     return OnDevice(
         params=jax.tree.map(jnp.asarray, extractor.params),
-        extract=ArrayFeatures(
-            extractor, value_range=value_range, quantize=quantize, batch_size=batch_size
+        extract=share(
+            extractor, ("arrays", *choices.values()), lambda: ArrayFeatures(extractor, **choices)
         ),
         feature=feature,
         width=extractor.widths[feature],

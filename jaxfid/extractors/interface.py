@@ -28,6 +28,30 @@ Apply = Callable[[Any, Float[Array, "n s s 3"]], "Array | Mapping[str, Array]"]
 Extract = Callable[[Any, Float[Array, "n s s 3"]], dict[str, Float32[Array, "n _"]]]
 """The same with every feature under its name."""
 
+
+@dataclasses.dataclass(frozen=True)
+class SharedApply:
+    """The `apply` of a network that jaxfid brings: equal to another of the same function and choices.
+
+    Equal ones compile once in a process, whatever their weights.
+
+    Attributes:
+      function: From choices, params and images to features.
+      choices: What the network is made of; hashable.
+    """
+
+    function: Callable[..., Any]
+    choices: tuple[Any, ...]
+
+    def __call__(
+        self,
+        params: Any,  # noqa: ANN401
+        images: Float[Array, "n s s 3"],
+    ) -> "Array | Mapping[str, Array]":
+        """Returns the features."""
+        return self.function(*self.choices, params, images)
+
+
 _NAMES = re.compile("[a-z][a-z0-9_]*")
 _RESERVED = frozenset({INCEPTION, "fid"})
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from jaxfid.errors import InputError
 from jaxfid.extractors.checkpoint_layouts import convert_tensors
 from jaxfid.extractors.convnext import ConvNext, ConvNextConfig
-from jaxfid.extractors.interface import Extractor
+from jaxfid.extractors.interface import Extractor, SharedApply
 from jaxfid.extractors.layers import param_shapes
 from jaxfid.extractors.manifest import find_release
 from jaxfid.extractors.precision import Precision, get_precision
@@ -182,7 +182,7 @@ def make_network(
         protocol=rule,
         width=network.features,
         params=loaded.params,
-        apply=functools.partial(_apply, module),
+        apply=SharedApply(_apply, (module,)),
         weights_name=loaded.name,
         precision=precision,
         weights_sha256=loaded.sha256,

@@ -67,10 +67,16 @@ class Evaluation:
         """
         self.settings = settings
         require_cpu()  # noticed now, not after the last image
-        self._largest = max([largest, *(len(s.source) for s in image_sets if s.source is not None)])
+        self._largest = largest
+        self.expect(image_sets)
         self.plan = make_plan(settings)
         self.extractors, self.needs = self.plan.extractors, self.plan.needs
         self._times_seen: collections.Counter[str] = collections.Counter()
+
+    def expect(self, image_sets: Sequence[ImageSet]) -> None:
+        """Lets batches be as large as further sets are."""
+        sizes = [len(one.source) for one in image_sets if one.source is not None]
+        self._largest = max([self._largest, *sizes])
 
     def check(
         self, reference: ImageSet, generated: ImageSet | None = None, *, name: str = "the samples"

@@ -99,12 +99,13 @@ class Loop:
         """Rows over both axes, weights over one."""
         spec = P(("data", "model"))
         evaluator, state, images, mesh = self.on_mesh((-1, 2), ("data", "model"), spec)
-        evaluator = jax.device_put(evaluator, NamedSharding(mesh, P("model")))
+        over_model = NamedSharding(mesh, P("model"))
+
+        def shard(leaf):
+            return jax.device_put(leaf, over_model) if leaf.ndim and len(leaf) % 2 == 0 else leaf
+
         with jax.enable_x64(True):
-            shard = functools.partial(jax.device_put, device=NamedSharding(mesh, P("model")))
-            moments = state.moments
-            moments = type(moments)(moments.count, shard(moments.total), shard(moments.outer))
-            state = type(state)(moments, state.rows, state.parts, state.merged)
+            evaluator, state = jax.tree.map(shard, (evaluator, state))
         return jax.jit(add)(evaluator, state, images)
 
     def by_device(self):

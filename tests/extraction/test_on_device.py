@@ -249,16 +249,82 @@ def test_sums_on_the_host():
         jax.jit(add)(sums, state, IMAGES)
 
 
-@pytest.mark.parametrize(("devices", "batch_size"), [(1, 5), (8, 8)])
-def test_few_images_at_a_time(devices, batch_size):
+@pytest.mark.parametrize(
+    ("devices", "rows", "wrap", "most"),
+    [
+        (1, 5, lambda f: f, 5),
+        (8, 2, lambda f: f, 16),
+        # JAX does not say there on how many devices the images lie: it may be one.
+        (1, 16, jax.jit, 16),
+        (8, 16, jax.jit, 16),
+        (1, 5, jax.jit, 5),
+    ],
+)
+def test_few_images_at_a_time(devices, rows, wrap, most):
     shapes = []
-    sums = make_on_device(make_extractor(shapes), "small", num_rows=NUM_ROWS)
-    sums.extract._batch_size = batch_size  # which a CPU would not follow
+    sums = make_on_device(make_extractor(shapes), "small", num_rows=NUM_ROWS, rows_per_device=rows)
     mesh = local_mesh(devices)
     images = jax.device_put(IMAGES, NamedSharding(mesh, P("data")))
-    check(add(sums, sums.init(), images))
+    features = wrap(lambda sums, images: sums.features(images))(sums, images)
+    # Tiny products of other shapes are rounded otherwise.
+    np.testing.assert_allclose(features, make().features(IMAGES), atol=1e-6)
     assert shapes == [(shapes[0][0], SIZE_PX, SIZE_PX, 3)]
-    assert shapes[0][0] <= batch_size
+    assert most / 2 < shapes[0][0] <= most
+
+
+def test_inside_shard_map_the_rows_are_those_of_one_device():
+    shapes = []
+    sums = make_on_device(make_extractor(shapes), "small", num_rows=NUM_ROWS, rows_per_device=2)
+    mesh = local_mesh(8)
+    jax.jit(
+        jax.shard_map(
+            lambda sums, images: sums.features(images),
+            mesh=mesh,
+            in_specs=(P(), P("data")),
+            out_specs=P("data"),
+        )
+    )(sums, IMAGES)
+    assert [shape[0] for shape in shapes] == [2]
+
+
+LAYOUTS = [
+    ((8,), ("data",), P("data")),
+    ((4, 2), ("data", "model"), P("data")),
+    ((4, 2), ("data", "model"), P(("data", "model"))),
+    ((4, 2), ("data", "model"), P("data", "model")),
+]
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(("shape", "names", "spec"), LAYOUTS)
+def test_sums_are_the_same_wherever_rows_lie_and_each_device_multiplies_its_own(
+    kind, shape, names, spec
+):
+    mesh = jax.make_mesh(shape, names, axis_types=(kind,) * len(names))
+    rows = np.random.default_rng(0).standard_normal((64, WIDTH)).astype(np.float32)
+    mask = np.arange(64) % 5 != 0
+    sums = make()
+    plain = sums.update(sums.init(), rows, mask)
+    state = jax.device_put(sums.init(), NamedSharding(mesh, P()))
+    laid_out = jax.device_put(rows, NamedSharding(mesh, spec))
+    step = jax.jit(lambda sums, *args: sums.update(*args), donate_argnums=1)
+    everywhere = jax.device_put((sums, mask), NamedSharding(mesh, P()))
+    program = step.lower(everywhere[0], state, laid_out, everywhere[1]).compile().as_text()
+    found = step(everywhere[0], state, laid_out, everywhere[1])
+    # 64 float64 products added in another order.
+    np.testing.assert_allclose(found.moments.outer, plain.moments.outer, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.moments.total, plain.moments.total, rtol=1e-12, atol=1e-12)
+    jax.tree.map(np.testing.assert_array_equal, found.rows, plain.rows)
+    own = laid_out.sharding.shard_shape(laid_out.shape)[0]
+    assert multiplied_rows(program) == {own}
+
+
+def multiplied_rows(program: str) -> set[int]:
+    """How many rows the float64 product of a compiled program takes on one device."""
+    operands = re.findall(r"= f64\S* dot\(%([\w.-]+)", program)
+    shapes = [re.search(rf"%{re.escape(name)} = f64\[([\d,]+)\]", program) for name in operands]
+    assert shapes
+    return {max(map(int, shape[1].split(","))) for shape in shapes if shape}
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])

@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from jaxfid.extractors.inception.model import FEATURE_WIDTHS, extract_features
-from jaxfid.extractors.interface import INCEPTION, Extractor
-from jaxfid.extractors.precision import get_precision
+from jaxfid.extractors.interface import INCEPTION, Extractor, SharedApply
+from jaxfid.extractors.precision import Precision, get_precision
 from jaxfid.extractors.weights import Weights
 from jaxfid.preprocessing.protocol import Protocol
 
@@ -24,17 +24,13 @@ def make_inception_extractor(
       precision: Name of how products are taken.
     """
     wanted, named = tuple(features), get_precision(precision)
-
-    def apply(params: Mapping[str, Any], images: Float[Array, "n 299 299 3"]) -> dict[str, Array]:
-        return extract_features(params, images, features=wanted, precision=named)
-
     # `is_own=False`: only a network that jaxfid brings can have values that are called an FID.
     return Extractor(
         name=INCEPTION,
         protocol=protocol,
         width={name: FEATURE_WIDTHS[name] for name in wanted},
         params=weights.params,
-        apply=apply,
+        apply=SharedApply(_apply, (wanted, named)),
         weights_name=weights.name,
         precision=precision,
         weights_sha256=weights.sha256,
@@ -42,3 +38,12 @@ def make_inception_extractor(
         license="Apache-2.0",
         is_own=False,
     )
+
+
+def _apply(
+    features: tuple[str, ...],
+    precision: Precision,
+    params: Mapping[str, Any],
+    images: Float[Array, "n 299 299 3"],
+) -> dict[str, Array]:
+    return extract_features(params, images, features=features, precision=precision)
