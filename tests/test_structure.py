@@ -13,8 +13,8 @@ ROOT = pathlib.Path(jaxfid.__file__).parent
 # The rooms from top to bottom: a module imports from its own room and from those below it, never up.
 ORDER = [
     *("__main__", "cli", "checkpoints", "report", "integrations", "evaluate", "evaluator"),
-    *("scoring", "settings", "metrics", "result", "extraction", "distributed", "stats", "extractors"),
-    *("preprocessing", "images", "storage", "provenance", "platforms"),
+    *("scoring", "settings", "metrics", "result", "extraction", "distributed", "stats"),
+    *("extractors", "preprocessing", "images", "storage", "provenance", "platforms"),
     *("activity", "notebook", "context", "errors"),
 ]
 NOT_IN = {
