@@ -152,7 +152,7 @@ class Evaluator:
         Raises:
           InputError: The reference is not what it should be, or was made otherwise.
         """
-        made = object.__new__(Evaluator)
+        made = object.__new__(type(self))
         with process_group().one_evaluation():
             made._set(self._network, self._own_scoring.against(reference))
         return made

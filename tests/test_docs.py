@@ -99,7 +99,7 @@ def test_files_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_names_are_public(page):
     named = set(re.findall(r"\bjaxfid\.([A-Za-z_]\w*)", page.read_text()))
-    assert named <= {*jaxfid.__all__, "__version__"}
+    assert named <= {*jaxfid.__all__, "__version__", "integrations"}
 
 
 def test_the_commands_of_the_readme_parse():

@@ -28,5 +28,5 @@ def test_the_example_lowers_the_distance(tmp_path, capsys):
     assert values == sorted(values, reverse=True)
     assert values[-1] < 0.9 * values[0]
     # The objective rounds to pixels as the evaluator does; printed with six digits.
-    scored = float(re.search(r"fid (\S+) ", last).group(1))
+    scored = float(re.search(r"fid \(.*?\) ([\d.]+)", last).group(1))
     np.testing.assert_allclose(scored, values[-1], rtol=1e-4)
