@@ -22,11 +22,13 @@ class Finished:
 
     Attributes:
       seconds: From its start to its end.
+      cpu_s: Seconds of cores that it used, in its own code and in the system's.
       peak_bytes: Most memory that was resident in it at a time, its own children not counted.
       stdout: What it printed.
     """
 
     seconds: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
 
@@ -45,7 +47,8 @@ def run_process(command: Sequence[str | Path]) -> Finished:
         if process.returncode:
             raise SystemExit(f"{' '.join(map(str, command))}\nfailed:\n{err.read()[-3000:]}")
         unit_bytes = 1 if sys.platform == "darwin" else 1024
-        return Finished(seconds, usage.ru_maxrss * unit_bytes, out.read())
+        cpu_s = usage.ru_utime + usage.ru_stime
+        return Finished(seconds, cpu_s, usage.ru_maxrss * unit_bytes, out.read())
 
 
 def jaxfid_command(*arguments: str | Path) -> list[str | Path]:
