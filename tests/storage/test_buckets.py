@@ -6,6 +6,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from jaxfid.checkpoints.find import find_checkpoints
 from jaxfid.errors import InputError
 from jaxfid.images.batches import Batches
 from jaxfid.images.identity import identify_source
@@ -214,3 +215,18 @@ def test_a_large_object_is_read_in_pieces(bucket, monkeypatch):
     bucket.proxy.faults = ["", "", CUT]
     assert read_file(f"{bucket.url}/data", max_bytes=1 << 23) == DATA
     assert not bucket.proxy.faults
+
+
+def test_a_checkpoint_is_found_once_it_is_whole_and_stamped_by_its_objects(bucket):
+    for name in ("7/_CHECKPOINT_METADATA", "7/manifest.ocdbt", "8.msgpack"):
+        write_file(f"{bucket.url}/run/{name}", b"first")
+    is_gs = bucket.url.startswith("gs")  # where Orbax says by a file that it has finished
+    steps = [c.step for c in find_checkpoints([f"{bucket.url}/run"])]
+    assert steps == ([8] if is_gs else [7, 8])
+    write_file(f"{bucket.url}/run/7/commit_success.txt", b"")
+    found = find_checkpoints([f"{bucket.url}/run"])
+    assert [c.step for c in found] == [7, 8]
+    before = [c.stamp() for c in found]
+    assert [c.stamp() for c in found] == before
+    write_file(f"{bucket.url}/run/7/manifest.ocdbt", b"other")  # as long as it was
+    assert [c.stamp() == b for c, b in zip(found, before, strict=True)] == [False, True]
