@@ -183,7 +183,9 @@ class Series:
     def _see(self, begun: _Begun, reference: Prepared) -> dict[str, Any]:
         # The entry is kept, so that of the finished set no snapshot is needed.
         generated = self._evaluation.extract_generated(begun.opened, keep_finished=False)
-        pairs = self._evaluation.pairs(reference, generated)
+        pairs = self._evaluation.pairs(
+            reference, generated, realism=self._reference_album is not None
+        )
         scores = self._evaluation.score(reference, generated, self._notes, pairs=pairs)
         pictures = begun.pictures
         if begun.album is not None:

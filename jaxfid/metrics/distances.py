@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
 from jaxfid.metrics.blocks import BLOCK_SIZE, Block, Features, make_blocks
 
@@ -35,6 +35,7 @@ class CentredFeatures:
 
     Attributes:
       blocks: The rows, cut.
+      width: Features per row.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class CentredFeatures:
     ) -> None:
         self.blocks = make_blocks(len(features), block_size)
         self._features, self._centre = features, centre
+        self.width = features.shape[1]
 
     def __len__(self) -> int:
         return len(self._features)
@@ -54,12 +56,37 @@ class CentredFeatures:
             return np.asarray(rows, np.float64) - self._centre
         return _centre_on_device(jnp.asarray(rows), self._centre)
 
+    def rows_float32(self, block: Block, scale: float) -> Float32[np.ndarray | Array, "n d"]:
+        """Returns the same times the scale, rounded to float32, for products that only screen."""
+        rows = self.rows(block)
+        if isinstance(rows, np.ndarray):
+            # In place: the float64 rows are this method's own.
+            return np.multiply(rows, scale, out=rows).astype(np.float32)
+        return (rows * scale).astype(jnp.float32)
+
+    def points_float32(self, block: Block, scale: float) -> Points:
+        """Returns what `screened_distances` needs of the block beside its products."""
+        lengths = self.lengths[block.rows] * scale**2
+        return Points(lengths.astype(np.float32), block.mask)
+
+    def some_rows(self, indices: Int[np.ndarray, " k"]) -> Float64[np.ndarray, "k d"]:
+        """Returns some of the set's rows less the centre, in float64 on the host."""
+        return np.asarray(self._features[indices], np.float64) - self._centre
+
+    def between(
+        self, i: Int[np.ndarray, " k"], j: Int[np.ndarray, " k"]
+    ) -> Float64[np.ndarray, " k"]:
+        """Returns the squared distances of some pairs, from the features' own differences."""
+        pairs = (np.asarray(self._features[rows]) for rows in (i, j))
+        difference = np.subtract(*pairs, dtype=np.float64)
+        return np.einsum("nd,nd->n", difference, difference)
+
     def points(self, block: Block) -> Points:
         """Returns what `squared_distances` needs of the block beside its products."""
-        return Points(self._lengths[block.rows], block.mask)
+        return Points(self.lengths[block.rows], block.mask)
 
     @functools.cached_property
-    def _lengths(self) -> Float64[np.ndarray, " n"]:
+    def lengths(self) -> Float64[np.ndarray, " n"]:
         """Squared lengths: once and apart from the distances, where XLA would compute them per pair."""
         lengths = np.empty(len(self._features))
         for block in self.blocks:
@@ -74,6 +101,21 @@ def find_centre(features: Features) -> Float64[np.ndarray, " d"]:
         # The mask leaves out rows that an earlier block has summed.
         total += np.asarray(block.of(features), np.float64)[block.mask].sum(axis=0)
     return total / len(features)
+
+
+def screening_scale(*sets: CentredFeatures) -> float:
+    """Returns a power of two that brings the longest row to about 1, as float32 has a small range."""
+    longest = np.sqrt(max(centred.lengths.max(initial=0) for centred in sets))
+    return float(2.0 ** -np.round(np.log2(longest))) if longest > 0 else 1.0
+
+
+def screening_error(width: int) -> float:
+    """Returns a bound on the error of a squared distance from float32 products, relative as `ROUNDING`.
+
+    A sum of `width` products errs by `width` roundings of the lengths at most, in whatever order it is taken;
+    the rest is for the roundings of rows, lengths and radii.
+    """
+    return (width + 32) * 2.0**-24
 
 
 def inner_products(
@@ -92,6 +134,15 @@ def inner_products(
     return _multiply_on_device(a, b)
 
 
+def screening_products(
+    a: Float32[np.ndarray | Array, "n d"], b: Float32[np.ndarray | Array, "m d"]
+) -> Float32[np.ndarray | Array, "n m"]:
+    """Returns `a @ b.T` in float32, where `inner_products` does: half its time on a CPU."""
+    if jax.default_backend() == "cpu":
+        return np.asarray(a) @ np.asarray(b).T
+    return _multiply_float32_on_device(a, b)
+
+
 def squared_distances(
     products: Float64[Array, "n m"], a: Points, b: Points
 ) -> tuple[Float64[Array, "n m"], Float64[Array, "n m"]]:
@@ -102,6 +153,31 @@ def squared_distances(
     lengths = jnp.add(a.lengths[:, None], b.lengths)
     # The bound follows the lengths, not the distance: it is their cancellation that loses digits.
     return lengths - 2 * products, ROUNDING * lengths
+
+
+def screened_distances(
+    products: Float32[Array, "n m"], a: Points, b: Points, error: Float32[Array, ""]
+) -> tuple[Float32[Array, "n m"], Float32[Array, "n m"]]:
+    """Returns squared distances times the square of the scale, and bounds on how far they are off.
+
+    To be traced.
+
+    Args:
+      products: From `screening_products`, of scaled rows.
+      a: The first block's points, scaled.
+      b: The second's.
+      error: From `screening_error`.
+    """
+    lengths = jnp.add(a.lengths[:, None], b.lengths)
+    # The small number is for rows so short beside the longest that float32 does not hold their squares.
+    return lengths - 2 * products, error * lengths + np.float32(1e-30)
+
+
+@jax.jit
+def _multiply_float32_on_device(
+    a: Float32[Array, "n d"], b: Float32[Array, "m d"]
+) -> Float32[Array, "n m"]:
+    return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.jit

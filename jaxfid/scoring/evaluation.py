@@ -230,14 +230,22 @@ class Evaluation:
         times = self._times_seen[name]
         return name if times == 1 else f"{name} ({times})"
 
-    def pairs(self, reference: Prepared, generated: ExtractedSet) -> dict[str, SetPair]:
-        """Returns the set against the reference, by extractor."""
+    def pairs(
+        self, reference: Prepared, generated: ExtractedSet, *, realism: bool = False
+    ) -> dict[str, SetPair]:
+        """Returns the set against the reference, by extractor.
+
+        Args:
+          reference: From `extract_reference`.
+          generated: From `extract_generated`.
+          realism: Whether the realism of single images will be asked for: it costs a second pass in float64.
+        """
         labels = None if generated.source is None else generated.source.labels
         return {
             name: SetPair(
                 reference.by_extractor[name],
                 features,
-                asked=[spec.name for spec in self.plan.computed[name]],
+                asked=[*(s.name for s in self.plan.computed[name]), *["realism"] * realism],
                 options=self.settings.metrics.options,
                 verify=self.settings.metrics.verify,
                 labels=None if labels is None else np.asarray(labels),

@@ -33,6 +33,10 @@ def make_jaxfid(reference: np.ndarray, generated: np.ndarray) -> dict[str, Calla
         names = ("precision", "recall", "density", "coverage")
         return {name: getattr(scores, name) for name in names}
 
+    def prc() -> Values:
+        scores = manifold_scores(reference, generated, metrics=("precision", "recall"))
+        return {name: getattr(scores, name) for name in ("precision", "recall")}
+
     def kid() -> Values:
         distance = kernel_distance(reference, generated)
         return {"kid": distance.subset_mean, "kid_std": distance.subset_std}
@@ -40,6 +44,7 @@ def make_jaxfid(reference: np.ndarray, generated: np.ndarray) -> dict[str, Calla
     return {
         "fid": lambda: {"fid": frechet_distance_from_features(reference, generated)},
         "kid": kid,
+        "prc": prc,
         "manifold": manifold,
     }
 
@@ -66,11 +71,11 @@ def make_torch_fidelity(
         mean, std = (out[f"kernel_inception_distance_{x}"] for x in ("mean", "std"))
         return {"kid": mean, "kid_std": std}
 
-    def manifold() -> Values:
+    def prc() -> Values:
         out = prc_features_to_metric(fake, real, verbose=False)
         return {name: out[name] for name in ("precision", "recall")}
 
-    return {"fid": fid, "kid": kid, "manifold": manifold}
+    return {"fid": fid, "kid": kid, "prc": prc}
 
 
 def make_prdc(reference: np.ndarray, generated: np.ndarray) -> dict[str, Callable[[], Values]]:

@@ -32,3 +32,27 @@ def load_expected() -> dict[str, float]:
     """Returns the reference tools' values, as `scripts/fixtures/make_metric_fixtures.py` wrote them."""
     with np.load(pathlib.Path(__file__).parents[1] / "fixtures" / "metrics_expected.npz") as file:
         return {name: float(file[name]) for name in file.files}
+
+
+def make_ties():
+    """Sets that a screening by float32 cannot decide, by name: the reference and the generated one."""
+    rng = np.random.default_rng(0)
+
+    def lattice(count):
+        return rng.integers(0, 3, (count, 8)).astype(np.float32)
+
+    def shell(count):
+        """Directions of nearly one length from a middle: distances that differ in the tenth digit."""
+        axes = np.concatenate([np.eye(40), -np.eye(40)])[rng.permutation(80)[:count]]
+        return axes * (1 + 1e-9 * rng.integers(0, 5, (len(axes), 1)))
+
+    points = 5 + rng.random((11, 512), np.float32)
+    plain = rng.normal(size=(90, 24))
+    return {
+        "lattice": (lattice(130), lattice(110)),
+        "shell": (shell(70), shell(60)),
+        "copies": (np.repeat(points, 6, axis=0), np.tile(points, (8, 1))),
+        "tiny": (1e-25 * plain, 1e-25 * (plain[::-1] + 0.1)),
+        "huge": (1e25 * plain, 1e25 * (plain[::-1] + 0.1)),
+        "one far away": (np.concatenate([plain, [[1e9] * 24]]), plain + 0.1),
+    }

@@ -8,7 +8,7 @@ from jaxfid.errors import InputError
 from jaxfid.metrics import manifold as module
 from jaxfid.metrics.manifold import manifold_scores
 from jaxfid.metrics.neighbours import neighbour_distances
-from tests.metrics.features import load_expected, make_small_features
+from tests.metrics.features import load_expected, make_small_features, make_ties
 
 REFERENCE, GENERATED = make_small_features()[:2]
 SHARES = ("precision", "recall", "density", "coverage")
@@ -72,6 +72,38 @@ def test_ties_with_copies_count_by_the_definition():
     generated = np.concatenate([copies, 5 + rng.random((24, 512), np.float32)])
     scores = manifold_scores(reference, generated, block_size=22)
     assert shares(scores) == pytest.approx(plain_scores(reference, generated), rel=1e-15)
+
+
+@pytest.mark.parametrize("few", [3, 64])
+@pytest.mark.parametrize("name", make_ties())
+def test_screening_in_float32_changes_no_count(name, few, monkeypatch):
+    monkeypatch.setattr(module, "_FEW", few)
+    reference, generated = make_ties()[name]
+    screened = manifold_scores(reference, generated, metrics=SHARES, block_size=23)
+    # Realism is a ratio, for which every distance is float64.
+    exact = manifold_scores(reference, generated, metrics=(*SHARES, "realism"), block_size=23)
+    assert shares(screened) == shares(exact)
+    assert (screened.precision_stderr, screened.density_stderr) == (
+        exact.precision_stderr,
+        exact.density_stderr,
+    )
+    if name != "one far away":  # the far row moves the centre, and with it what counts as a tie
+        assert shares(screened) == pytest.approx(plain_scores(reference, generated), rel=1e-14)
+
+
+def test_most_images_are_decided_by_float32(monkeypatch):
+    asked = []
+    plain = module._Screening._look_again
+    monkeypatch.setattr(
+        module._Screening,
+        "_look_again",
+        lambda *given: asked.append(len(given[6])) or plain(*given),
+    )
+    manifold_scores(REFERENCE, GENERATED, metrics=SHARES)
+    assert sum(asked) < 0.1 * (len(REFERENCE) + len(GENERATED))
+    asked.clear()
+    manifold_scores(*make_ties()["lattice"], metrics=SHARES)
+    assert asked  # a test of ties that meets none would show nothing
 
 
 def test_balls_of_radius_zero_hold_copies_in_precision_only():

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ from jaxfid.errors import InputError
 from jaxfid.metrics import distances
 from jaxfid.metrics import neighbours as module
 from jaxfid.metrics.neighbours import neighbour_distances
-from tests.metrics.features import make_small_features
+from tests.metrics.features import make_small_features, make_ties
 
 FEATURES = make_small_features()[0]
 
@@ -37,12 +36,28 @@ def test_copies_are_neighbours_at_distance_zero():
     assert nearest[:, 2].min() > 1
 
 
-def test_sorts_what_float32_cannot_tell_apart():
-    with jax.enable_x64(True):
-        values = 1 + np.array([[5, 3, 8, 1, 9, 2, 7, 1e10]]) * 1e-12
-        least = jax.jit(module._smallest, static_argnums=1)(values, 3)
-        assert len(np.unique(values.astype(np.float32))) == 2
-        np.testing.assert_array_equal(least, values[:, [3, 5, 1]])
+@pytest.mark.parametrize("block_size", [17, 500])
+@pytest.mark.parametrize("name", make_ties())
+def test_finds_what_float32_cannot_tell_apart(name, block_size):
+    features = make_ties()[name][0]
+    nearest = neighbour_distances(features, k=4, block_size=block_size)
+    # Differences of the features themselves, squared in float64; a copy is at 0 but for rounding.
+    scale = np.square(features.astype(np.float64)).sum(1).max()
+    expected = plain_neighbours(features, 4)
+    np.testing.assert_allclose(nearest, expected, rtol=1e-13, atol=1e-15 * scale)
+
+
+def test_a_row_that_float32_leaves_open_is_searched_in_float64(monkeypatch):
+    searched = []
+    plain = module._search_all
+    monkeypatch.setattr(
+        module, "_search_all", lambda *given: searched.extend(given[1]) or plain(*given)
+    )
+    neighbour_distances(make_ties()["shell"][0], k=4)
+    assert searched
+    searched.clear()
+    neighbour_distances(FEATURES, k=4)
+    assert not searched
 
 
 def test_takes_device_arrays():
@@ -53,9 +68,9 @@ def test_takes_device_arrays():
 
 
 def test_ragged_blocks_compile_once_per_kind():
-    module._nearest.clear_cache()
+    module._least_bounds.clear_cache()
     neighbour_distances(FEATURES, k=4, block_size=7)
-    assert module._nearest._cache_size() == 2  # within a block, and across two
+    assert module._least_bounds._cache_size() == 2  # within a block, and across two
 
 
 @pytest.mark.parametrize(
