@@ -21,6 +21,9 @@ from jaxfid.errors import InputError, JaxfidError, WeightsUnavailableError
 PARTING_S = 10.0
 """How long process 0, which holds the store, waits for the others to read why it ends."""
 
+_LONGEST_PAUSE_S = 0.5
+"""Between two looks of a process that waits."""
+
 _KINDS = {
     kind.__name__: kind for kind in (InputError, WeightsUnavailableError, JaxfidError, Terminated)
 }
@@ -102,7 +105,7 @@ class Heartbeat:
             if time.monotonic() - began > self._start_timeout_s:
                 self._require_all_have_begun()
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.5)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return [texts[index] for index in range(self.count)]
 
     def check(self) -> None:
@@ -135,25 +138,36 @@ class Heartbeat:
             self._post_reason(error)
             if self.index == 0:
                 self._wait_for_the_others()
+                if isinstance(
+                    error, LostProcessError
+                ):  # which those have yet to read that failed before
+                    time.sleep(2 * _LONGEST_PAUSE_S)
 
     def fail_together(self, error: BaseException) -> None:
         """Tells the others that the present evaluation has failed, and waits until all have left it.
 
         Raises:
-          LostProcessError: One of them died meanwhile.
+          LostProcessError: One of them died meanwhile, or cannot leave it.
         """
         self._post_reason(error)
         pause_s = 0.005
-        while self._inside():
+        while True:
+            failed = self._read(f"{self._evaluation}/failed")
+            self._require_that_others_go_on(failed)
+            ahead = {i for i, n in self._read("begun").items() if int(n) > self._evaluation}
+            if not set(range(self.count)) - set(failed) - ahead:
+                return
             self._check_alive()
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.5)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _inside(self) -> set[int]:
-        """Those that have neither failed nor gone on to the next evaluation."""
-        begun, failed = self._read("begun"), self._read(f"{self._evaluation}/failed")
-        ahead = {i for i, number in begun.items() if int(number) > self._evaluation}
-        return set(range(self.count)) - set(failed) - ahead
+    def _require_that_others_go_on(self, failed: Mapping[int, str]) -> None:
+        for index, text in sorted(failed.items()):
+            failure = json.loads(text)
+            if index != self.index and failure["kind"] == LostProcessError.__name__:
+                raise LostProcessError(
+                    f"process {index} of {self.count} failed: {failure['message']}"
+                )
 
     def _post_reason(self, error: BaseException) -> None:
         follows = bool(self._failures or self._silent or self._lost)

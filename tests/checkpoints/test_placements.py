@@ -222,5 +222,5 @@ def test_crops_are_made_on_the_host_and_refused_where_all_processes_draw(checkpo
     found = score(source, crop="center", num_workers=0)
     assert found.value == pytest.approx(score(expected).value, rel=1e-9)
     source.jointly = True
-    with pytest.raises(InputError, match="sampler_placement: .* cannot be cropped; crop them in"):
+    with pytest.raises(InputError, match=r"sampler_placement: .* cannot be cropped; crop them in"):
         score(source, crop="center")

@@ -21,6 +21,8 @@ import jaxfid
 
 def make_global(path):
     level, slow_s = map(float, path.read_text().split())
+    if level > 2 and jax.process_index() == 1:
+        raise ValueError("far too bright")
     rows = NamedSharding(Mesh(np.array(jax.devices()), ("images",)), PartitionSpec("images"))
 
     @jax.jit
@@ -248,6 +250,20 @@ def test_joint_draws_end_together_and_go_on(folder):
         ended = finish(started, 900)
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert values(folder / "run") == pytest.approx(values(folder / "alone"), rel=1e-9)
+
+
+@pytest.mark.slow
+def test_process_that_fails_in_a_joint_draw_ends_those_that_wait_for_it(folder):
+    together = ("--sampler", "pod_sampler:make_global", "--sampler-placement", "global")
+    write_checkpoints(folder, {2: 2.5})
+    with start(compare_on(folder, 2, *together)) as started:
+        ended = finish(started, 900)
+    # Nothing brings a process back from a collective: all end, and what is finished is kept.
+    for code, stdout, stderr in ended:
+        assert (code, stdout) == (1, ""), stderr
+    why = "the sampler waits for a process that has failed: process 1 of 2 failed: sampler pod_s"
+    assert why in ended[0][2]
+    assert list(values(folder / "run")) == ["step1.msgpack"]
 
 
 def test_chunk_that_the_processes_cannot_divide_is_refused(folder):
