@@ -22,7 +22,7 @@ class TinyEvaluator(jaxfid.Evaluator):
 
     def __init__(self, reference, *, metrics="fid", **options):
         names = [NAMES.get(name, name) for name in metrics.split(",")]
-        super().__init__(reference, metrics=names, extractor=TINY, **options)
+        super().__init__(reference, metrics=names, num_rows=256, extractor=TINY, **options)
 
 
 jax.tree_util.register_pytree_node_class(TinyEvaluator)

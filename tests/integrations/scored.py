@@ -17,7 +17,7 @@ BATCHES = list(zip(GENERATED.reshape(3, BATCH, 8, 8, 3), MASKS, strict=True))
 
 @functools.cache
 def evaluator() -> Evaluator:
-    return Evaluator(REAL, extractor=TINY)
+    return Evaluator(REAL, num_rows=len(GENERATED), extractor=TINY)
 
 
 @functools.cache

@@ -32,6 +32,7 @@ def test_steps_merge_in_a_collection():
     assert total.compute()["fid"] == pytest.approx(expected(), rel=1e-6)  # float32 features
 
 
+@pytest.mark.slow
 def test_devices_are_gathered():
     collection = make_collection()
     gather = jax.pmap(
