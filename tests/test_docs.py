@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import jaxfid
 from jaxfid.cli import COMMANDS, make_parser
@@ -136,3 +138,43 @@ def test_the_readme_is_short():
 def test_every_page_is_in_the_navigation():
     named = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     assert sorted(named) == sorted(page.name for page in PAGES if page.name != "README.md")
+
+
+SAMPLERS = """
+import jax
+
+def make_sample(path):
+    spread = float(open(path).read())
+    return lambda key, n: jax.random.uniform(key, (n, 16, 16, 3)) * spread
+"""
+
+
+def parts_of_output(text):
+    """A command's output without its numbers: those of the page are of other images."""
+    return re.sub(r"[\d.]+", "0", re.sub(r" +", " ", text)).strip()
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_print_what_it_shows(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, contrast in {"real": 255, "generated": 200, "a": 200, "b": 60}.items():
+        (tmp_path / name).mkdir()
+        for i in range(220):  # more than features, or there is no error bar
+            pixels = rng.integers(0, contrast, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "samplers.py").write_text(SAMPLERS)
+    (tmp_path / "checkpoints").mkdir()
+    for step, spread in {100: 0.2, 200: 0.5, 300: 0.9}.items():
+        (tmp_path / f"checkpoints/step_{step}.msgpack").write_text(str(spread))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    shown = [part.partition("\n") for block in blocks for part in block.split("$ ")[1:]]
+    assert len(shown) == 4
+    for command, _, output in shown:
+        words = shlex.split(command.replace("500", "220"))
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert parts_of_output(done.stdout) == parts_of_output(output)
