@@ -3,25 +3,12 @@
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
+from jaxtyping import Float64
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.blocks import BLOCK_SIZE, Block, Features, UncheckedFeatures, check_features
-from jaxfid.metrics.distances import (
-    CentredFeatures,
-    Points,
-    find_centre,
-    inner_products,
-    screened_distances,
-    screening_error,
-    screening_products,
-    screening_scale,
-    squared_distances,
-)
+from jaxfid.metrics.blocks import BLOCK_SIZE, Features, UncheckedFeatures, check_features
+from jaxfid.metrics.cover import Radii, find_cover
 from jaxfid.metrics.neighbours import neighbour_distances
 from jaxfid.metrics.pair import PreparedReference, SetPair
 from jaxfid.metrics.registry import DEFAULT, MetricOption, MetricSpec
@@ -30,18 +17,6 @@ from jaxfid.result import MetricValue
 METRICS = ("precision", "recall", "density", "coverage", "realism")
 
 _BY_DENSITY_K = {"density", "coverage"}
-_FEW = 64
-"""Images of one block that are looked at again without the others of it."""
-
-_PER_REFERENCE = {"recall", "coverage"}  # the others are per generated image
-_JOIN = {
-    "precision": np.logical_or,
-    "recall": np.logical_or,
-    "density": np.add,
-    "coverage": np.logical_or,
-    "realism": np.maximum,
-}
-"""How what was found in two blocks of pairs becomes what there is in both."""
 
 NO_STDERR = {
     "recall": "the balls are made from the generated sample; leaving one image out gives an error "
@@ -49,10 +24,6 @@ NO_STDERR = {
     "coverage": "leaving one image out gives an error 17 to 61 % too large in simulations",
 }
 """Why these have no standard error, as `scripts/bench/standard_errors.py` finds."""
-
-
-Radii = Mapping[str, Float64[np.ndarray | Array, " _"]]
-"""Squared radii per metric: of the generated balls for recall, of the reference balls for others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +107,7 @@ def manifold_scores(
     radii = _find_radii(
         ks, reference_features, generated_features, reference_neighbours, block_size
     )
-    cover = _cover(reference_features, generated_features, radii, block_size)
+    cover = find_cover(reference_features, generated_features, radii, block_size)
     return _scores(cover, density_k)
 
 
@@ -200,194 +171,6 @@ def _keep_smaller_half(radii: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, 
     # Two images that are each other's k-th neighbour have one radius, but for rounding.
     median = np.median(radii) * (1 + 1e-9)
     return np.where(radii <= median, radii, 0)
-
-
-def _cover(
-    reference_features: Features,
-    generated_features: Features,
-    radii: Radii,
-    block_size: int,
-) -> dict[str, Float64[np.ndarray, " _"]]:
-    """Returns what falls where, per metric: per reference image or per generated one."""
-    m, n = len(reference_features), len(generated_features)
-    per_reference = {name: name in _PER_REFERENCE for name in radii}
-    whole = {name: np.zeros(m if per_reference[name] else n) for name in radii}
-    with jax.enable_x64(True):
-        # One centre for both sets, or their distances would change.
-        centre = find_centre(reference_features)
-        reference = CentredFeatures(reference_features, centre, block_size)
-        generated = CentredFeatures(generated_features, centre, block_size)
-        # A ratio has to be exact, where a count only has to be of the right side of a surface.
-        cover = _cover_exactly if "realism" in radii else _Screening(reference, generated)
-        for a in reference.blocks:
-            for b in generated.blocks:
-                balls = {name: b.rows if name == "recall" else a.rows for name in radii}
-                part_radii = {name: radii[name][balls[name]] for name in radii}
-                for name, part in cover(reference, generated, a, b, part_radii).items():
-                    place = a.rows if per_reference[name] else b.rows
-                    whole[name][place] = _JOIN[name](whole[name][place], np.asarray(part))
-    return whole
-
-
-Found = dict[str, Shaped[np.ndarray, " _"]]
-
-
-def _cover_exactly(
-    reference: CentredFeatures, generated: CentredFeatures, a: Block, b: Block, radii: Radii
-) -> Found:
-    """Returns `_cover` of a block of pairs, from float64 distances."""
-    products = inner_products(reference.rows(a), generated.rows(b))
-    found = _cover_block(products, reference.points(a), generated.points(b), dict(radii))
-    return {name: np.asarray(part) for name, part in found.items()}
-
-
-class _Screening:
-    """`_cover_exactly` from float32 products, and from float64 ones where those cannot tell.
-
-    A float32 distance is known to its error bound. What holds at both ends of it holds in between, as every
-    count is monotone in every distance. Near a surface it does not, and those few images are looked at again.
-    """
-
-    def __init__(self, reference: CentredFeatures, generated: CentredFeatures) -> None:
-        self._scale = screening_scale(reference, generated)
-        self._error = np.float32(screening_error(reference.width))
-
-    def __call__(
-        self,
-        reference: CentredFeatures,
-        generated: CentredFeatures,
-        a: Block,
-        b: Block,
-        radii: Radii,
-    ) -> Found:
-        products = screening_products(
-            reference.rows_float32(a, self._scale), generated.rows_float32(b, self._scale)
-        )
-        scaled = {name: r * self._scale**2 for name, r in radii.items()}
-        lower, upper = (
-            {
-                name: np.nextafter(r.astype(np.float32), np.float32(end))
-                for name, r in scaled.items()
-            }
-            for end in (-np.inf, np.inf)
-        )
-        points = (
-            reference.points_float32(a, self._scale),
-            generated.points_float32(b, self._scale),
-        )
-        ends = _screen_block(products, *points, self._error, lower, upper)
-        low, high = ({name: np.asarray(x) for name, x in end.items()} for end in ends)
-        doubtful = {name: np.flatnonzero(low[name] != high[name]) for name in radii}
-        for per_reference in (False, True):
-            names = [n for n in radii if (n in _PER_REFERENCE) == per_reference]
-            wrong = np.unique(np.concatenate([doubtful[n] for n in names] or [[]])).astype(int)
-            if len(wrong):
-                self._look_again(
-                    reference, generated, a, b, {n: radii[n] for n in names}, wrong, low
-                )
-        return low
-
-    def _look_again(
-        self,
-        reference: CentredFeatures,
-        generated: CentredFeatures,
-        a: Block,
-        b: Block,
-        radii: Radii,
-        wrong: Int[np.ndarray, " k"],
-        found: Found,
-    ) -> None:
-        """Puts what holds exactly of some images, of one side of the block, in place of what was found."""
-        if len(wrong) > _FEW:
-            found |= _cover_exactly(reference, generated, a, b, radii)
-            return
-        # Of one number always, so that it compiles once; images that come twice are found twice.
-        some, by_reference = np.resize(wrong, _FEW), bool(set(radii) & _PER_REFERENCE)
-        side, other, block, beside = (
-            (reference, generated, a, b) if by_reference else (generated, reference, b, a)
-        )
-        rows = side.some_rows(some + block.rows.start)
-        points = Points(*(np.asarray(part)[some] for part in side.points(block)))
-        theirs, their_points = other.rows(beside), other.points(beside)
-        if by_reference:
-            products, sides = inner_products(rows, theirs), (points, their_points)
-        else:
-            products, sides = inner_products(theirs, rows), (their_points, points)
-        balls = {n: r[some] if by_reference == (n != "recall") else r for n, r in radii.items()}
-        exact = _cover_block(products, *sides, balls)
-        for name, part in exact.items():
-            found[name] = found[name].copy()
-            found[name][wrong] = np.asarray(part)[: len(wrong)]
-
-
-@jax.jit
-def _screen_block(
-    products: Float32[Array, "m n"],
-    reference: Points,
-    generated: Points,
-    error: Float32[Array, ""],
-    lower: dict[str, Float32[Array, " _"]],
-    upper: dict[str, Float32[Array, " _"]],
-) -> tuple[dict[str, Shaped[Array, " _"]], dict[str, Shaped[Array, " _"]]]:
-    """Returns what is found of a block of pairs if all of them are as far apart, or as near, as may be."""
-    squared, off = screened_distances(products, reference, generated, error)
-    # The bounds hold the tolerance for ties as well, which is far smaller.
-    return (
-        _find(squared + off, jnp.zeros_like(off), reference, generated, lower),
-        _find(squared - off, jnp.zeros_like(off), reference, generated, upper),
-    )
-
-
-@jax.jit
-def _cover_block(
-    products: Float64[Array, "m n"],
-    reference: Points,
-    generated: Points,
-    radii: dict[str, Float64[Array, " _"]],
-) -> dict[str, Shaped[Array, " _"]]:
-    """Returns `_cover` of a block of pairs."""
-    squared, rounding = squared_distances(products, reference, generated)
-    return _find(squared, rounding, reference, generated, radii)
-
-
-def _find(
-    squared: Float[Array, "m n"],
-    rounding: Float[Array, "m n"],
-    reference: Points,
-    generated: Points,
-    radii: Mapping[str, Float[Array, " _"]],
-) -> dict[str, Shaped[Array, " _"]]:
-    """Returns what falls where. Rows of earlier blocks are left out where they would count twice.
-
-    Counts are summed in float32, exact for so few rows, because float64 takes three times as long.
-    """
-    found = {}
-    # A ball of precision and recall has its surface, one of density and coverage has not. A tie within
-    # rounding counts as on the surface, whichever side of it the products put it.
-    if "precision" in radii:
-        found["precision"] = jnp.any(squared <= radii["precision"][:, None] + rounding, axis=0)
-    if "recall" in radii:
-        found["recall"] = jnp.any(squared <= radii["recall"] + rounding, axis=1)
-    if "density" in radii:
-        inside = squared < radii["density"][:, None] - rounding
-        counted = inside & reference.mask[:, None] & generated.mask
-        found["density"] = jnp.sum(counted, axis=0, dtype=jnp.float32)
-    if "coverage" in radii:
-        found["coverage"] = jnp.any(squared < radii["coverage"][:, None] - rounding, axis=1)
-    if "realism" in radii:
-        # A copy is at distance 0: what rounding leaves stands for it, and bounds the ratio.
-        ratios = radii["realism"][:, None] / jnp.maximum(squared, rounding)
-        found["realism"] = jnp.sqrt(_largest(ratios))
-    return found
-
-
-def _largest(columns: Float64[Array, "m n"]) -> Float64[Array, " n"]:
-    """Returns each column's largest, none below 0.
-
-    `jnp.max` would do, but it looks for NaN too, which takes it half its time.
-    """
-    zero = jnp.zeros((), columns.dtype)
-    return lax.reduce(columns, zero, lambda a, b: lax.select(a > b, a, b), (0,))
 
 
 def _scores(cover: Mapping[str, Float64[np.ndarray, " _"]], density_k: int) -> ManifoldScores:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxfid.errors import InputError
-from jaxfid.metrics import manifold as module
+from jaxfid.metrics import cover as module
 from jaxfid.metrics.manifold import manifold_scores
 from jaxfid.metrics.neighbours import neighbour_distances
 from tests.metrics.features import load_expected, make_small_features, make_ties
