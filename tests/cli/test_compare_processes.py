@@ -143,7 +143,15 @@ def test_processes_score_what_one_scores_and_a_failure_of_one_is_a_row(folder, c
             assert table[name][column] == expected[name][column]  # to the last bit
     for index in range(1, count):
         assert {p.name for p in (folder / f"run_of_{index}").iterdir()} <= {"progress"}
-    # Again, with a checkpoint that nobody refuses: the others are finished, as process 0 alone can see.
+
+
+@pytest.mark.slow
+def test_what_is_finished_only_process_0_has_to_see(folder):
+    exactly, count = ("--sums", "integer"), 2
+    run_alone(*exactly)
+    write_checkpoints(folder, {2: 1.5})
+    with start(compare_on(folder, count, *exactly)) as started:
+        assert [code for code, _, _ in finish(started, 900)] == [1, 1]
     write_checkpoints(folder, {2: 0.25})
     with start(compare_on(folder, count, *exactly)) as started:
         ended = finish(started, 900)
@@ -266,6 +274,7 @@ def test_process_that_fails_in_a_joint_draw_ends_those_that_wait_for_it(folder):
     assert list(values(folder / "run")) == ["step1.msgpack"]
 
 
+@pytest.mark.slow
 def test_chunk_that_the_processes_cannot_divide_is_refused(folder):
     together = ("--sampler-placement", "global", "--chunk-size", "9")
     with start(compare_on(folder, 2, *together)) as started:
