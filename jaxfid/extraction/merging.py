@@ -107,9 +107,11 @@ def _merge(own: EvaluatorState, group: ProcessGroup, over: str) -> EvaluatorStat
     (parts,) = np.max(group.gather(np.array([own.parts], np.int32)), axis=0)
     kept = own.rows
     rows = _merge_rows(np.asarray(kept.rows), np.asarray(kept.keys), np.asarray(kept.places), group)
-    moments = group.total(own.moments)
+    moments = own.moments
     if isinstance(moments, IntegerMoments):
-        moments = moments.carried()
+        moments = moments.total_over_processes(group.total)
+    else:
+        moments = group.total(moments)
     return EvaluatorState(moments, rows, np.array(parts), np.ones((), np.int32))
 
 

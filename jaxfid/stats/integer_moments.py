@@ -89,12 +89,6 @@ class IntegerMoments:
             low.beyond + (high.beyond << _HALF_BITS),
         )
 
-    def carried(self) -> "IntegerMoments":
-        """Returns the same sums where parts were added as numbers, in any type that could hold them."""
-        count, total, outer, beyond = (np.asarray(leaf, np.int64) for leaf in vars(self).values())
-        whole = (count, _carry(total, axis=-2), _carry(outer, axis=-3), beyond)
-        return IntegerMoments(*(leaf.astype(np.int32) for leaf in whole))
-
     def total_over_processes(self, add_up: Callable[[PyTree], PyTree]) -> "IntegerMoments":
         """Returns the sums of all processes on the host: the same, however the images were divided.
 

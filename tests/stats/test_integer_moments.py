@@ -91,10 +91,15 @@ def test_leading_axes_are_devices():
     assert_equal(sums_of(rows.reshape(3, 20, 5), mask).total_over(0), all_of(rows))
 
 
-def test_parts_that_were_added_as_numbers_are_carried():
+def test_processes_add_up():
     parts = [all_of(part) for part in np.split(rows_of(60), 3)]
-    added = jax.tree.map(lambda *leaves: sum(leaf.astype(np.float64) for leaf in leaves), *parts)
-    assert_equal(added.carried(), all_of(rows_of(60)))
+
+    def add_up(tree):  # as a group of three processes does, in float64
+        return {
+            name: sum(np.asarray(vars(part)[name], np.float64) for part in parts) for name in tree
+        }
+
+    assert_equal(parts[0].total_over_processes(add_up), all_of(rows_of(60)))
 
 
 def test_many_devices_add_up():
