@@ -75,7 +75,6 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--side", type=int, default=256, help="of the images, pixels (%(default)s)")
     parser.add_argument("--rows", type=int, default=64, help="images of one chip (%(default)s)")
-    parser.add_argument("--dims", default="2048", help="of inception (%(default)s)")
     return parser.parse_args()
 
 
@@ -86,8 +85,7 @@ def main() -> None:
     table: list[Row] = []
     chosen = itertools.product(options.chips, options.extractors, options.precisions)
     for topology, name, precision in chosen:
-        features = (options.dims,) if name == "inception" else ()
-        loaded = load_extractor(name, LoadOptions("untrained", precision, features=features))
+        loaded = load_extractor(name, LoadOptions("untrained", precision))
         parts = compile_pass(loaded, topology, side_px=options.side, rows=options.rows)
         for program, found in parts:
             what = f"{topology}, {name}, {precision}: {program}"
