@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help="likewise, for those who are used to the other order",
     )
-    parser.set_defaults(check=_name_sets)
     add_settings(parser)
     add_num_images(parser)
     add_extractor(parser)
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--per-class", action="store_true", help="each class by itself as well")
     add_replicates(parser)
     add_logs(parser)
-    parser.set_defaults(check=check_logs)
+    parser.set_defaults(check=_check)
     add("--json", metavar="PATH", help="write the result as JSON; - for stdout")
     add("--verify", action="store_const", const=True, help="each distance by SciPy's sqrtm as well")
     add(
@@ -63,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="compare statistics made under other settings, with a warning",
     )
+
+
+def _check(options: argparse.Namespace) -> None:
+    _name_sets(options)
+    check_logs(options)
 
 
 class _ByName(argparse.Action):

@@ -225,6 +225,7 @@ ProtocolName = Literal[
     "dgm_eval",
     "edm2",
     "torch_fidelity_dinov2",
+    "stylegan_vgg16",
     "cmmd",
     "clip_fid",
     "fdr",
