@@ -15,6 +15,7 @@ from jaxfid.report.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[1] / "scripts/examples/sharded_sweep"
 ROOT = Path(__file__).parents[1]
+FEW = ("--num-images", "16", "--chunk-size", "8", "--extractor", "tests.tiny:make_tiny")
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +40,7 @@ def out(tmp_path_factory):
         "SAVE_AT": "2,4",
         "PYTHONPATH": str(ROOT),
     }
-    few = ["--num-images", "16", "--chunk-size", "8", "--extractor", "tests.tiny:make_tiny"]
-    subprocess.run([EXAMPLE / "run", folder, *few], check=True, env=environment)
+    subprocess.run([EXAMPLE / "run", folder, *FEW], check=True, env=environment)
     return folder
 
 
@@ -76,3 +76,16 @@ def test_parameters_and_images_are_sharded_over_all_devices(out, transformer):
     # Without guidance no class is led away from; with it the classes' images differ more.
     plain = sample(jax.random.key(0), labels)
     assert not np.array_equal(images, plain)
+
+
+def test_two_processes_that_share_the_devices_draw_and_score_the_same(out):
+    environment = {**os.environ, "PYTHON": sys.executable, "PROCESSES": "2"}
+    environment |= {"SAVE_AT": "2,4", "PYTHONPATH": str(ROOT)}
+    together = out / "together"
+    subprocess.run([EXAMPLE / "run", together, *FEW], check=True, env=environment)
+    one, two = (
+        {entry.name: entry.scores.metrics["fd_tiny"].value for entry in RunFolder(run).entries}
+        for run in (out / "run", together / "run")
+    )
+    # Sums of attention are taken in another order, and a pixel may round to its neighbour.
+    assert two == pytest.approx(one, rel=1e-4)
