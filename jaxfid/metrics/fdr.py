@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxfid.errors import InputError
-from jaxfid.metrics.frechet.influence import Labels, influence_stderr
+from jaxfid.metrics.frechet.influence import influence_stderr
 from jaxfid.metrics.joint import JointSpec
 from jaxfid.metrics.pair import SetPair
 from jaxfid.preprocessing.protocol import FDR
@@ -135,18 +135,17 @@ def _compute(values: Mapping[str, MetricValue], pairs: Mapping[str, SetPair]) ->
     if found.influence is None:
         return known
     curvature = mean_of_ratios(curvatures) if len(curvatures) == len(parts) else None
-    count, labels = _count_and_labels(pairs)
-    stderr = influence_stderr(found.influence, count, curvature=curvature, labels=labels)
+    # The influences of a set with labels are within its classes already.
+    stderr = influence_stderr(found.influence, _count_images(pairs), curvature=curvature)
     return dataclasses.replace(known, stderr=stderr, influence=found.influence, curvature=curvature)
 
 
-def _count_and_labels(pairs: Mapping[str, SetPair]) -> tuple[int, Labels | None]:
-    """Images behind the distances, and the classes of those kept: the same in every space."""
+def _count_images(pairs: Mapping[str, SetPair]) -> int:
+    """Images behind the distances: the same in every space."""
     pair = next(iter(pairs.values()))
     count = pair.generated.stats[pair.chosen].count
     assert count is not None  # else no distance had an influence
-    kept = pair.generated.rows[pair.chosen]
-    return count, None if pair.labels is None else pair.labels[kept.indices]
+    return count
 
 
 JOINT_SPECS = (

@@ -23,7 +23,12 @@ from lib.least_spread import Gaussian, least_own_spread
 from jaxfid.metrics.frechet.distance import prepare_reference
 from jaxfid.metrics.frechet.factor import GaussianFactor
 from jaxfid.metrics.frechet.infinity import frechet_distance_infinity
-from jaxfid.metrics.frechet.influence import Difference, influence_stderr, paired_difference
+from jaxfid.metrics.frechet.influence import (
+    Difference,
+    influence_stderr,
+    paired_difference,
+    within_classes,
+)
 from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
 from jaxfid.stats.kept_rows import kept_indices
 
@@ -180,7 +185,7 @@ class Study:
             solution = solve(self.reference, rows)
             influence = solution.influence(rows[kept])
             values.append(solution.value)
-            with_labels.append(influence_stderr(influence, count, labels=labels[kept]))
+            with_labels.append(influence_stderr(within_classes(influence, labels[kept]), count))
             without.append(influence_stderr(influence, count))
         plain = {"ratio without labels": ratio_of(without, values)}
         return {**self.names, "N/d": ratio, **summarise(values, with_labels), **plain}

@@ -7,7 +7,7 @@ import pytest
 from jaxfid.checkpoints.compare import compare_checkpoints
 from jaxfid.checkpoints.labels import read_labels
 from jaxfid.errors import InputError
-from jaxfid.metrics.frechet.influence import influence_stderr
+from jaxfid.metrics.frechet.influence import influence_stderr, within_classes
 from tests.tiny import TINY
 
 SIDE = 12
@@ -76,14 +76,23 @@ def test_labels_come_from_a_sequence_or_a_file(folder):
     assert read_labels(numbers[::-1], 10).identity != found[0].identity
 
 
-def test_error_bar_is_that_of_a_stratified_sample(folder):
+def test_error_bar_is_that_of_a_stratified_sample(folder, monkeypatch):
+    seen = []
+
+    def record(influence, labels):
+        seen.append((influence, labels))
+        return within_classes(influence, labels)
+
+    monkeypatch.setattr("jaxfid.metrics.frechet.metric.within_classes", record)
     labelled = compare(folder, "balanced:2", num_images=40)[0].scores.metrics["fd_tiny"]
-    classes = np.arange(40) % 2
-    assert labelled.stderr == pytest.approx(
-        influence_stderr(labelled.influence.astype(np.float64), 40, labels=classes), rel=1e-6
-    )
+    plain, classes = seen[0]
+    assert classes.tolist() == [str(i % 2) for i in range(40)]
+    assert labelled.stderr == influence_stderr(within_classes(plain, classes), 40)
+    # What is kept, for differences of two rows, is within the classes as well.
+    kept = np.asarray(labelled.influence, np.float64)
+    assert kept == pytest.approx(within_classes(plain, classes), rel=1e-6)
     # The classes differ in brightness, which is most of the spread.
-    assert labelled.stderr < influence_stderr(labelled.influence.astype(np.float64), 40) / 2
+    assert labelled.stderr < influence_stderr(plain, 40) / 2
 
 
 def test_other_labels_are_another_comparison(folder):

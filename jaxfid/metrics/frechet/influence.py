@@ -34,7 +34,6 @@ def influence_stderr(
     count: int,
     *,
     curvature: Curvature | None = None,
-    labels: Labels | None = None,
 ) -> float:
     """Returns the standard error of a Frechet distance from the influences of its images.
 
@@ -42,32 +41,41 @@ def influence_stderr(
     `scripts/bench/calibration.py` compares it with that.
 
     Args:
-      influence: From `FrechetSolution.influence`, of all images or of those kept.
+      influence: From `FrechetSolution.influence`, of all images or of those kept; of a set with a fixed
+        number of each class from `within_classes`.
       count: Images in the whole set, kept or not.
       curvature: From `FrechetSolution.curvature`. Without it the error bar is up to 1.4 times too large
-        for a set that is close to the reference.
-      labels: Classes of the same images where the set has a fixed number of each class. Such a set
-        varies only within its classes, so that the error is smaller. Not together with a curvature,
-        which is known for sets without fixed classes.
+        for a set that is close to the reference. It is known for sets without fixed classes alone.
 
     Raises:
-      InputError: There are too few images to tell a spread, labels of other images, or labels and
-        a curvature.
+      InputError: There are too few images to tell a spread.
     """
-    variance = _variance(influence, labels)
+    if len(influence) < 2:
+        raise InputError(
+            f"influence: expected 2 kept images or more to tell an error, found {len(influence)}"
+        )
+    variance = float(np.var(influence, ddof=1))
     if curvature is not None and len(curvature):
-        if labels is not None:
-            raise InputError("curvature, labels: expected one of them, found both")
         twice = float(np.mean(np.square(curvature))) / (2 * count)
         # Without any first order half is left; an estimate of less is wrong.
         variance = max(variance - twice, variance / 2)
     return float(np.sqrt(variance / count))
 
 
-def _variance(influence: Influence, labels: Labels | None) -> float:
-    """Returns the variance within classes. Without labels all images are one class."""
-    if labels is None:
-        labels = np.zeros(len(influence), bool)
+def within_classes(influence: Influence, labels: Labels) -> Influence:
+    """Returns the influences of a set with a fixed number of each class, whose variance is theirs.
+
+    Such a set varies only within its classes, so each influence is taken from its class's mean. A class
+    takes a degree of freedom for its mean; the whole is scaled for that, so that the plain variance is the
+    pooled one within classes. Differences of two such sets are then those of stratified samples too.
+
+    Args:
+      influence: As in `influence_stderr`.
+      labels: Classes of the same images.
+
+    Raises:
+      InputError: They are labels of other images, or no class has two of them.
+    """
     if len(labels) != len(influence):
         raise InputError(f"labels: expected {len(influence)} of them, found {len(labels)}")
     _, classes = np.unique(labels, return_inverse=True)
@@ -80,7 +88,7 @@ def _variance(influence: Influence, labels: Labels | None) -> float:
             f"found {len(influence)} in {len(sizes)}"
         )
     means = np.bincount(classes, influence) / sizes
-    return float(np.sum(np.square(influence - means[classes])) / freedom)
+    return (influence - means[classes]) * np.sqrt((len(influence) - 1) / freedom)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +118,6 @@ def paired_difference(
     *,
     curvature_a: Curvature | None = None,
     curvature_b: Curvature | None = None,
-    labels: Labels | None = None,
 ) -> Difference:
     """Returns the difference b - a of two sets whose images of one index belong together.
 
@@ -125,7 +132,6 @@ def paired_difference(
       count: Images in each of the sets.
       curvature_a: As in `influence_stderr`, of the first set's kept images; both or none.
       curvature_b: Of the second set's.
-      labels: As in `influence_stderr`, the same for both sets.
 
     Raises:
       InputError: The sets did not keep as many images, which `unpaired_difference` is for, or too few.
@@ -139,7 +145,7 @@ def paired_difference(
     if curvature_a is not None and curvature_b is not None:
         curvature = curvature_b - curvature_a
     influence = influence_b - influence_a
-    stderr = influence_stderr(influence, count, curvature=curvature, labels=labels)
+    stderr = influence_stderr(influence, count, curvature=curvature)
     return Difference(value_b - value_a, stderr)
 
 

@@ -11,7 +11,7 @@ from jaxfid.metrics.frechet.infinity import (
     LEAST_IMAGES_PER_FEATURE,
     frechet_distance_infinity,
 )
-from jaxfid.metrics.frechet.influence import influence_stderr
+from jaxfid.metrics.frechet.influence import influence_stderr, within_classes
 from jaxfid.metrics.frechet.scipy_check import frechet_distance_scipy
 from jaxfid.metrics.frechet.solve import FrechetSolution, solve_frechet
 from jaxfid.metrics.pair import PreparedReference, SetPair
@@ -57,7 +57,9 @@ def _compute(pair: SetPair, feature: str) -> MetricValue:
     labels = None if pair.labels is None else pair.labels[kept.indices]
     curvature = solution.curvature(kept.rows) if labels is None else None
     try:
-        stderr = influence_stderr(influence, stats.count, curvature=curvature, labels=labels)
+        if labels is not None:
+            influence = within_classes(influence, labels)
+        stderr = influence_stderr(influence, stats.count, curvature=curvature)
     except InputError as error:  # too few images for a spread: the value holds without an error bar
         return dataclasses.replace(known, reason=str(error))
     return dataclasses.replace(known, stderr=stderr, influence=influence, curvature=curvature)

@@ -10,6 +10,7 @@ from jaxfid.metrics.frechet.influence import (
     influence_stderr,
     paired_difference,
     unpaired_difference,
+    within_classes,
 )
 from jaxfid.metrics.frechet.solve import solve_frechet
 
@@ -81,14 +82,14 @@ def test_stderr_without_labels_is_the_textbook_one():
     influence = np.random.default_rng(3).normal(size=20)
     expected = pytest.approx(influence.std(ddof=1) / np.sqrt(20), rel=1e-12)
     assert influence_stderr(influence, 20) == expected
-    assert influence_stderr(influence, 20, labels=np.full(20, "a")) == expected
+    assert influence_stderr(within_classes(influence, np.full(20, "a")), 20) == expected
 
 
 def test_labels_leave_the_spread_within_classes():
     rng = np.random.default_rng(4)
     labels = np.arange(300) % 3
     noise = rng.normal(size=300)
-    found = influence_stderr(noise + 10 * labels, 300, labels=labels)
+    found = influence_stderr(within_classes(noise + 10 * labels, labels), 300)
     within = [noise[labels == k].var(ddof=1) for k in range(3)]
     assert found == pytest.approx(np.sqrt(np.mean(within) / 300), rel=1e-12)
 
@@ -102,7 +103,7 @@ def test_class_balanced_sets_vary_as_labels_tell():
         solution = solve(rows := draw_gaussian(rng, count) + labels[:, None])
         influence = solution.influence(rows)
         values.append(solution.value)
-        errors.append(influence_stderr(influence, count, labels=labels))
+        errors.append(influence_stderr(within_classes(influence, labels), count))
         without.append(influence_stderr(influence, count))
     assert 0.78 < np.mean(errors) / np.std(values) < 1.22  # as above
     assert np.mean(without) > 1.3 * np.mean(errors)
@@ -160,18 +161,31 @@ def test_a_gap_within_two_standard_errors_is_inconclusive():
 
 
 @pytest.mark.parametrize(
-    ("influence", "options", "message"),
+    ("labels", "message"),
     [
-        (np.ones(1), {}, "expected 2 kept images or more .* found 1 in 1"),
-        (np.ones(0), {}, "expected 2 kept images or more .* found 0 in 0"),
-        (np.ones(3), {"labels": np.arange(3)}, "in one class .* found 3 in 3"),
-        (np.ones(3), {"labels": np.arange(2)}, "labels: expected 3 of them, found 2"),
-        (np.ones(4), {"labels": np.zeros(4), "curvature": np.ones(2)}, "expected one of them"),
+        (np.arange(3), "2 kept images or more in one class .* found 3 in 3"),
+        (np.arange(2), "labels: expected 3 of them, found 2"),
     ],
 )
-def test_what_gives_no_error_bar_is_refused_with_the_reason(influence, options, message):
+def test_what_tells_no_spread_within_classes_is_refused(labels, message):
     with pytest.raises(InputError, match=message):
-        influence_stderr(influence, 10, **options)
+        within_classes(np.ones(3), labels)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_give_no_error_bar(count):
+    with pytest.raises(InputError, match=f"2 kept images or more to tell an error, found {count}"):
+        influence_stderr(np.ones(count), 10)
+
+
+def test_a_difference_of_labelled_sets_leaves_the_classes_out():
+    rng = np.random.default_rng(6)
+    labels, noise = np.arange(300) % 3, rng.normal(size=(2, 300))
+    # One set is off by class, which its fixed numbers of each class never show.
+    a, b = (within_classes(x, labels) for x in (noise[0], noise[1] + 10 * labels))
+    plain = within_classes(noise[1] - noise[0], labels)
+    found = paired_difference(1.0, a, 2.0, b, 300)
+    assert found.stderr == pytest.approx(influence_stderr(plain, 300), rel=1e-12)
 
 
 def test_pairs_of_other_images_are_refused():
