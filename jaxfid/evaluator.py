@@ -226,7 +226,9 @@ class Evaluator:
         Raises:
           InputError: Nothing can be written there, or the state is divided over several processes.
         """
-        save_state(path, bring_together(state, "this"), self._own_scoring.provenance)
+        total = bring_together(state, "this")
+        self._own_scoring.check(total)
+        save_state(path, total, self._own_scoring.provenance)
 
     def load(self, path: str | os.PathLike[str]) -> EvaluatorState:
         """Returns a state that `save` has written, to go on with.

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import pickle
+import subprocess
+import sys
 
 import flax
 import jax
@@ -138,7 +140,7 @@ def test_a_reference_of_images_is_seen_with_the_same_settings():
 
 def test_what_cannot_be_answered_is_refused():
     inception = {"dims": 64, "weights": "untrained"}
-    with pytest.raises(InputError, match="the evaluator cannot be compared with statistics: 64"):
+    with pytest.raises(InputError, match="its features are of small, and those of inception"):
         Evaluator(reference(), **inception)
     with pytest.raises(InputError, match=r"one kind of features, found fid of 64, kid of 2048"):
         Evaluator(metrics="fid,kid", **inception)
@@ -155,6 +157,53 @@ def test_what_cannot_be_answered_is_refused():
 
 
 @functools.cache
+def test_features_of_another_width_are_refused():
+    with pytest.raises(InputError, match=r"features: expected \(n, 6\), found \(8, 2\)"):
+        evaluator().update_from_features(state_of(8), np.zeros((8, 2), np.float32))
+
+
+_WRONG_KINDS = """
+import numpy as np
+from jaxfid import Evaluator, InputError
+
+scoring = Evaluator(dims=64, weights="untrained")
+images = np.zeros((2, 8, 8, 3), np.uint8)
+for call in (
+    lambda: scoring.update(scoring.init(), [*images]),
+    lambda: scoring.update_from_features(scoring.init(), np.zeros((2, 64), np.float32), [True] * 2),
+    lambda: scoring.stats([1]),
+    lambda: scoring.with_reference(None),
+):
+    try:
+        call()
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_array_or_no_state_is_refused_by_its_name():
+    # In a process of its own: here signatures are checked by the tests, before the message.
+    done = subprocess.run(
+        [sys.executable, "-c", _WRONG_KINDS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "images: expected an array of JAX or NumPy, found list",
+        "mask: expected an array of JAX or NumPy, found list",
+        "state: expected one of an evaluator, found list",
+        "reference: expected one, found None",
+    ]
+
+
+def test_a_state_of_another_evaluator_is_not_signed_as_this_ones(tmp_path):
+    other = Evaluator(dims=64, weights="untrained").init()
+    for use in (evaluator().compute, evaluator().stats):
+        with pytest.raises(InputError, match="features, found 64: it is another evaluator's"):
+            use(other)
+    with pytest.raises(InputError, match="features, found 64: it is another evaluator's"):
+        evaluator().save(other, tmp_path / "state.npz")
+    assert not any(tmp_path.iterdir())
+
+
 def features_of(real: bool) -> Features:
     return compute_features(REAL if real else GENERATED, **SETTINGS)
 

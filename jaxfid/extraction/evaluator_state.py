@@ -96,11 +96,16 @@ def require_float64(state: EvaluatorState) -> None:
     Raises:
       InputError: They were, of float64 sums: JAX makes float32 of float64 wherever x64 is not enabled.
     """
+    if not isinstance(state, EvaluatorState):
+        raise InputError(f"state: expected one of an evaluator, found {type(state).__name__}")
+    dtypes = {np.dtype(leaf.dtype) for leaf in jax.tree.leaves(state.moments)}
     if isinstance(state.moments, IntegerMoments):
+        if any(np.issubdtype(dtype, np.floating) for dtype in dtypes):
+            raise InputError(
+                "state: expected sums in whole numbers, found floating ones: digits were lost"
+            )
         return
-    found = {np.dtype(leaf.dtype) for leaf in jax.tree.leaves(state.moments)} - {
-        np.dtype(np.float64)
-    }
+    found = dtypes - {np.dtype(np.float64)}
     if found:
         raise InputError(
             f"state: expected sums in float64, found {', '.join(map(str, found))}: digits were lost on the "

@@ -88,6 +88,7 @@ class OnDevice:
         Raises:
           InputError: The images have another shape or type, or their range is not known.
         """
+        _require_array("images", images)
         if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
             raise InputError(f"images: expected (n, height, width, 3), found {images.shape}")
         return self.extract(self.params, images)[self.feature]
@@ -109,7 +110,11 @@ class OnDevice:
           InputError: The state or mask is not what it should be; or sums are kept on the host, and this
             is the inside of a compiled function.
         """
+        _require_array("features", features)
+        if features.ndim != 2 or features.shape[1] != self.width:
+            raise InputError(f"features: expected (n, {self.width}), found {features.shape}")
         mask = np.ones(len(features), bool) if mask is None else mask
+        _require_array("mask", mask)
         self._check(state, features, mask)
         with own_context(x64=True), jax.enable_x64(True):
             if self.on_host:
@@ -139,6 +144,12 @@ class OnDevice:
         require_float64(state)
         if mask.shape != (len(features),):
             raise InputError(f"mask: expected shape ({len(features)},), found {mask.shape}")
+
+
+def _require_array(name: str, given: object) -> None:
+    # A list has no shape, and JAX would name neither the argument nor what to do.
+    if not isinstance(given, jax.Array | np.ndarray):
+        raise InputError(f"{name}: expected an array of JAX or NumPy, found {type(given).__name__}")
 
 
 @own_context(x64=None)

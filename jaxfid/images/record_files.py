@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -20,12 +20,35 @@ from jaxfid.images.tfrecord import TfRecords, count_records
 from jaxfid.storage.files import stat_file
 from jaxfid.storage.paths import RemotePath, is_remote
 
+_SHARD = re.compile(r"-(\d{1,9})-of-(\d{1,9})")
+_MOST_SHARDS = 1 << 20
+"""Of more nobody needs to be told which one is missing."""
 _NAME = re.compile(r"\.(?:(tfrecords?)|(array_?record))(-\d+-of-\d+)?", re.I)
 
 
 def is_record_file(name: str) -> bool:
     """Whether a name is a TFRecord or ArrayRecord file's, or of one of its shards."""
     return _kind(name) is not None
+
+
+def require_all_shards(folder: str, names: Iterable[str]) -> None:
+    """Checks that no shard is missing of those that the names count, as `-00000-of-00002` does.
+
+    Raises:
+      InputError: One is: its images would be left out in silence.
+    """
+    found: dict[tuple[str, int], set[int]] = {}
+    for name in names:
+        if match := _SHARD.search(name):
+            others = name[: match.start()] + name[match.end() :]
+            found.setdefault((others, int(match[2])), set()).add(int(match[1]))
+    for (others, count), numbers in found.items():
+        missing = sorted(set(range(min(count, _MOST_SHARDS))) - numbers)
+        if missing:
+            raise InputError(
+                f"{folder}: expected {count} shards of {others}, as their names say, found {len(numbers)}; "
+                f"number {missing[0]} is missing"
+            )
 
 
 def _kind(name: str) -> str | None:

@@ -18,7 +18,7 @@ from jaxfid.images.hugging_face import HuggingFaceSource, is_hugging_face, open_
 from jaxfid.images.interface import ImageSource, name_some
 from jaxfid.images.joined import JoinedSource
 from jaxfid.images.listing import describe_others, list_others
-from jaxfid.images.record_files import RecordFileSource, is_record_file
+from jaxfid.images.record_files import RecordFileSource, is_record_file, require_all_shards
 from jaxfid.images.records import RecordSource
 from jaxfid.images.shard_names import expand_shards
 from jaxfid.images.spool import SpooledSource
@@ -187,6 +187,8 @@ def _open_folder(root: epath.Path, name: str, keys: _Keys) -> ImageSource:
     if has_images or first is None:
         return FolderSource(root, listing, name=name, image_key=keys.image_key)
     chosen = {key: root / key for key in shards if kinds[key] == kinds[first]}
+    if kinds[first] == "records":
+        require_all_shards(name, chosen)
     return _open_shards(str(kinds[first]), chosen, name, keys, list_others(listing.names, chosen))
 
 

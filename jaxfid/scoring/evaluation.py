@@ -108,6 +108,13 @@ class Evaluation:
         if image_set.source is not None:
             return
         for name, known in self._known(image_set).items():
+            made_by = (known.provenance or {}).get("extractor", name)
+            # Else a distance of another network's features would be printed as this one's, an FID even.
+            if made_by != name:
+                raise InputError(
+                    f"{image_set.name}: its features are of {made_by}, and those of {name} were asked for; "
+                    "choose --extractor"
+                )
             missing = known.missing(self.needs[name][side])
             wanted = sorted(missing.moments | missing.features)
             if wanted:

@@ -65,10 +65,24 @@ class StateScoring:
     def against(self, reference: Images) -> "StateScoring":
         """Returns the same metrics against another reference."""
         opened = open_reference(reference, self.evaluation.settings)
-        assert opened is not None  # one was given
+        if opened is None:
+            raise InputError("reference: expected one, found None")
         self.evaluation.expect([opened])
         comparison = compare_with(opened, self.evaluation)
         return StateScoring(self.evaluation, self.feature, self.provenance, comparison)
+
+    def check(self, total: EvaluatorState) -> None:
+        """Checks that a state can be one of this evaluator.
+
+        Raises:
+          InputError: Its features have another width.
+        """
+        (network,) = self.evaluation.extractors.values()
+        found, width = total.rows.rows.shape[-1], network.widths[self.feature]
+        if found != width:
+            raise InputError(
+                f"state: expected sums of {width} features, found {found}: it is another evaluator's"
+            )
 
     def stats(self, total: EvaluatorState) -> Stats:
         """Returns mean, covariance and count of a state without leading axes.
@@ -77,6 +91,7 @@ class StateScoring:
           InputError: There are fewer than two images, features that are not finite, or some that whole
             numbers cannot hold.
         """
+        self.check(total)
         moments = total.read_moments()
         # Looked at here and not at each update, which must not wait for the devices.
         if not np.isfinite(moments.total).all():

@@ -28,6 +28,7 @@ from jaxfid.storage.object_file import ObjectFile
 from jaxfid.storage.retries import MAX_CONNECTIONS, ask
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://")
+_DIGEST = "#sha256="
 _LOCAL_SCHEMES = ("file", "local")
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
 
@@ -269,6 +270,11 @@ def as_path(path: str | os.PathLike[str]) -> epath.Path:
     match = _SCHEME.match(text)
     if match is None:
         return LocalPath(text)
+    if _DIGEST in text:  # would be passed over in silence
+        raise InputError(
+            f"{text}: an address with a digest is taken by score, stats, features, explain, Evaluator and "
+            "for the reference of compare; here name a file"
+        )
     if match[1] in _LOCAL_SCHEMES:  # fsspec serves these too, without what `files` guards against
         return LocalPath(text[match.end() :])
     _check_scheme(text, match[1])

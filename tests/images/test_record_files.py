@@ -10,12 +10,20 @@ from tensorboardX.record_writer import RecordWriter
 from jaxfid.errors import InputError
 from jaxfid.images.examples import parse_example
 from jaxfid.images.identity import identify_source
+from jaxfid.images.record_files import require_all_shards
 from jaxfid.images.sources import open_source
 from jaxfid.storage.files import write_file
 from tests.images.files import encode_png, make_images, read_all
 
 IMAGES = make_images(5)
 KINDS = ("tfrecord", "array_record")
+
+
+def test_a_missing_shard_is_an_error():
+    names = ["x.tfrecord-00000-of-00003", "x.tfrecord-00002-of-00003", "y-0-of-1.tfrecord"]
+    with pytest.raises(InputError, match=r"set: expected 3 shards of x\.tfrecord, .* number 1 is"):
+        require_all_shards("set", names)
+    require_all_shards("set", [*names, "x.tfrecord-00001-of-00003"])
 
 
 def field(number: int, data: bytes | int) -> bytes:
