@@ -86,8 +86,7 @@ def _check_digest(url: str, part: pathlib.Path, sha256: str) -> None:
         part.unlink()
         raise WeightsUnavailableError(
             f"{url}: expected sha256 {sha256}, found {found}; the file was deleted. Try again, and "
-            "if it stays so, fetch the file by another way; weights are then taken by `jaxfid weights "
-            "import`"
+            "if it stays so, fetch the file by another way and name it (weights: `jaxfid weights import`)"
         )
 
 

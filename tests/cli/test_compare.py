@@ -156,6 +156,10 @@ def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
     }
     assert {name: given[0][name] for name in expected} == expected
     assert not {"noise_seeds", "sampler_args", "sweep", "labels", "num_images"} & given[1].keys()
+    for word in ("nan", "-inf", "Infinity"):
+        with pytest.raises(SystemExit):
+            main([*start, "--sweep", f"cfg=1,{word}"])
+        assert f"expected finite numbers or text, found {word}" in capsys.readouterr().err
     assert main([*start, "--sweep", "cfg=1", "--sweep", "cfg=2"]) == 2
     assert "sweep: expected cfg once, found it twice" in capsys.readouterr().err
 
@@ -165,7 +169,7 @@ def test_options_of_checkpoints_are_passed_on(monkeypatch, capsys):
     [
         ("a=1", {"a": 1}),
         ("a=1.5,b=true,c=null,d=x y,e=", {"a": 1.5, "b": True, "c": None, "d": "x y", "e": ""}),
-        ("a=NaN,b=k=v", {"a": "NaN", "b": "k=v"}),
+        ("a=nano,b=k=v", {"a": "nano", "b": "k=v"}),
         (' {"a": "x,y", "b": [1, 2]}', {"a": "x,y", "b": [1, 2]}),
     ],
 )
