@@ -110,7 +110,7 @@ class Evaluation:
         for name, known in self._known(image_set).items():
             made_by = (known.provenance or {}).get("extractor", name)
             # Else a distance of another network's features would be printed as this one's, an FID even.
-            if made_by != name:
+            if made_by != name and not self.settings.metrics.allow_mismatch:
                 raise InputError(
                     f"{image_set.name}: its features are of {made_by}, and those of {name} were asked for; "
                     "choose --extractor"

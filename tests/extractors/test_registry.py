@@ -99,7 +99,7 @@ def test_statistics_of_another_network_are_refused(sets, tmp_path):
     same = jaxfid.compute_metrics(path, [sets[0]], extractor=make_tiny())
     assert same.results[0].metrics["fd_tiny"].value == pytest.approx(0, abs=1e-9)
     others = {
-        "extractor other against tiny": make_tiny(name="other"),
+        "features are of tiny, and those of other were asked for": make_tiny(name="other"),
         "weights_sha256": make_tiny(kernel=2.0),
         "input divisor 2.0 against .64.0, 32.0, 16.0.": make_tiny(
             protocol=dataclasses.replace(PROTOCOL, divisor=2.0)  # under the same name
