@@ -100,8 +100,9 @@ def time_editions(earlier: Path, num_images: int, rounds: int) -> dict[str, Spre
     """Returns the seconds of a further checkpoint by two editions, as processes that alternate."""
 
     def time_edition(checkout: Path) -> float:
-        # The program lies in this checkout; only the package is that of the edition.
-        command = ["env", f"PYTHONPATH={checkout.resolve()}:{BENCH}", sys.executable]
+        # The program lies in this checkout; only the package is that of the edition, for which -P keeps
+        # the current folder out.
+        command = ["env", f"PYTHONPATH={checkout.resolve()}:{BENCH}", sys.executable, "-P"]
         command += ["-m", "lib.further_checkpoint", str(num_images)]
         return float(run_process(command).stdout)
 
