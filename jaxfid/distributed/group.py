@@ -9,7 +9,6 @@ import functools
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
@@ -20,6 +19,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree, Shaped, UInt32
 
 from jaxfid.context import own_context
+from jaxfid.distributed.differences import by_number, find_differences
 from jaxfid.distributed.heartbeat import Heartbeat, LostProcessError
 from jaxfid.distributed.runtime import (
     current_runtime,
@@ -40,9 +40,6 @@ _R = TypeVar("_R")
 
 WORDS_IN_A_GATHER = 2**24
 """32-bit words that all processes together bring to one collective: 64 MB on each device."""
-
-
-_DIGEST, _SHORT = re.compile(r'"([0-9a-f]{12})[0-9a-f]{52}"'), r'"\1..."'
 
 
 class ProcessGroup:
@@ -131,11 +128,11 @@ class ProcessGroup:
         """
         texts = self.exchange(json.dumps({"facts": facts, "sets": list(sets)}))
         seen = [json.loads(text) for text in texts]
-        found = _differences([one["facts"] for one in seen])
+        found = find_differences([one["facts"] for one in seen])
         if not found:
             return
         message = f"the processes do not see the same evaluation: {'; '.join(found)}"
-        names = _differences([_by_number(one["sets"]) for one in seen])
+        names = find_differences([by_number(one["sets"]) for one in seen])
         if names:
             message += (
                 f". {'; '.join(names)}. Every process is given the whole of each set and reads its own part. "
@@ -370,32 +367,3 @@ def leave(exit_code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
-
-
-def _differences(seen: Sequence[Mapping[str, object]]) -> list[str]:
-    """Says which process sees which value of every name whose values are not all equal."""
-    names = sorted({name for one in seen for name in one})
-    values = {name: [one.get(name) for one in seen] for name in names}
-    return [_describe(n, found) for n, found in values.items() if any(v != found[0] for v in found)]
-
-
-def _describe(name: str, values: Sequence[object]) -> str:
-    processes: dict[str, list[int]] = {}
-    for index, value in enumerate(values):
-        processes.setdefault(json.dumps(value, ensure_ascii=False), []).append(index)
-    seen = [
-        f"{_DIGEST.sub(_SHORT, value)} on {_name_processes(who)}"
-        for value, who in processes.items()
-    ]
-    return f"{name} is {', '.join(seen)}"
-
-
-def _by_number(names: Sequence[str]) -> dict[str, str]:
-    return {f"set {number}": name for number, name in enumerate(names)}
-
-
-def _name_processes(indices: Sequence[int]) -> str:
-    if len(indices) == 1:
-        return f"process {indices[0]}"
-    shown = ", ".join(map(str, indices[:5]))
-    return f"processes {shown}" + (f" and {len(indices) - 5} more" if len(indices) > 5 else "")
