@@ -87,11 +87,11 @@ class ExtractedFeatures:
         counts = [s.count for s in self.stats.values()] + [len(f) for f in self.features.values()]
         return counts[0] if counts else None
 
-    def width_of(self, feature: str) -> int | None:
-        """Returns the width of a feature as it is here; None where it is not known yet."""
+    def width_of(self, feature: str, expected: int) -> int:
+        """Returns the width of a feature: a file's own, whatever is expected of its network."""
         if feature in self.stats:
             return len(self.stats[feature].mean)
-        return self.features[feature].shape[1] if feature in self.features else None
+        return self.features[feature].shape[1] if feature in self.features else expected
 
     def missing(self, needs: Needs) -> Needs:
         """Returns what is needed and not known yet."""

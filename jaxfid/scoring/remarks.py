@@ -92,8 +92,9 @@ def collect_warnings(
         computed = plan.computed[name]
         sizes += warn_of_sizes(
             *((side.name, side.count) for side in both),
-            width=generated.by_extractor[name].width_of(network.chosen)
-            or network.widths[network.chosen],
+            width=generated.by_extractor[name].width_of(
+                network.chosen, network.widths[network.chosen]
+            ),
             frechet=any(spec.moments for spec in computed),
             neighbours=any(spec.name in NEIGHBOUR_METRICS for spec in computed),
         )

@@ -30,9 +30,7 @@ def with_spaces(
 
 def _describe(spec: MetricSpec, network: ChosenExtractor, pair: SetPair) -> str:
     _, needs = spec.needs(network.chosen, network.default)
-    # A file has the width that it has, whatever `dims` is.
-    known_widths = {name: pair.generated.width_of(name) for name in needs.all()}
-    widths = sorted({width or network.widths[name] for name, width in known_widths.items()})
+    widths = sorted({pair.generated.width_of(name, network.widths[name]) for name in needs.all()})
     known = pair.generated.provenance or pair.reference.features.provenance or {}
     # A file of another tool does not say by which rule its features were made.
     parts = [known.get("protocol"), *widths]
