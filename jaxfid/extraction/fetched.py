@@ -7,9 +7,7 @@ import urllib.parse
 import platformdirs
 
 from jaxfid.errors import InputError, WeightsUnavailableError
-from jaxfid.extractors.download import download
-from jaxfid.storage.digests import digest_file
-from jaxfid.storage.locks import lock
+from jaxfid.extractors.download import download_once
 
 _SCHEMES = ("https://", "http://")
 _DIGEST = re.compile(r"(.*)#sha256=([0-9a-fA-F]{64})")
@@ -41,7 +39,14 @@ def fetch_set(url: str) -> str:
     sha256 = found[2].lower()
     target = _cache_dir() / sha256[:_FOLDER_DIGITS] / _file_name(address)
     try:
-        _fetch(address, target, sha256)
+        download_once(
+            address,
+            target,
+            size_bytes=None,
+            sha256=sha256,
+            cache=target.parent,
+            purpose="a download",
+        )
     except WeightsUnavailableError as error:
         raise InputError(str(error)) from error
     return f"{target}{mark}{group}"
@@ -51,14 +56,6 @@ def _file_name(address: str) -> str:
     """A name for the cache that keeps the ending, which tells archives from each other."""
     last = urllib.parse.unquote(urllib.parse.urlsplit(address).path).rpartition("/")[2]
     return re.sub(r"[^\w.-]", "_", last).lstrip(".")[-_NAME_LENGTH:] or "file"
-
-
-def _fetch(address: str, target: pathlib.Path, sha256: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with lock(target.parent, "a download", wait=True):
-        # Read at every use: a file of the cache may have been changed since.
-        if not target.exists() or digest_file(target) != sha256:
-            download(address, target, size_bytes=None, sha256=sha256)
 
 
 def _cache_dir() -> pathlib.Path:

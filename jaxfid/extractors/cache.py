@@ -13,12 +13,10 @@ from etils import epath
 
 from jaxfid.errors import InputError, WeightsUnavailableError
 from jaxfid.extractors import manifest
-from jaxfid.extractors.download import download
+from jaxfid.extractors.download import download_once
 from jaxfid.extractors.manifest import Release
 from jaxfid.extractors.weights_file import WeightsFile, read_tensors
-from jaxfid.storage.digests import digest_file
 from jaxfid.storage.files import write_file
-from jaxfid.storage.locks import lock
 
 _FOLDER_DIGITS = 16
 
@@ -67,19 +65,22 @@ def read_weights_file(path: pathlib.Path | epath.Path) -> WeightsFile:
 
 def recognise(file: WeightsFile) -> Release | None:
     """Returns the release that these are, by their bytes or, once that is known of it, by their tensors."""
-    for release in manifest.load_manifest():
-        if release.sha256 == file.sha256:
-            return release
-        # Last, because it reads all numbers once more.
-        if release.tensors_sha256 and release.tensors_sha256 == file.tensors_sha256():
-            return release
-    return None
+    by_bytes = release_of(file.sha256)
+    if by_bytes is not None:
+        return by_bytes
+    known = {r.tensors_sha256: r for r in manifest.load_manifest() if r.tensors_sha256}
+    # Last, because it reads all numbers once more.
+    return known.get(file.tensors_sha256())
 
 
-def name_weights(file: WeightsFile) -> tuple[str, bool]:
-    """Returns what results call the weights, and whether they are a release's."""
-    release = recognise(file)
-    return (release.name, True) if release else (f"unrecognised weights ({file.name})", False)
+def release_of(sha256: str) -> Release | None:
+    """Returns the release whose file has this digest."""
+    return next((r for r in manifest.load_manifest() if r.sha256 == sha256), None)
+
+
+def name_weights(release: Release | None, file_name: str) -> str:
+    """Returns what results call the weights of a file: of a release, or of none that is known."""
+    return release.name if release else f"unrecognised weights ({file_name})"
 
 
 def store(file: WeightsFile) -> pathlib.Path:
@@ -89,10 +90,9 @@ def store(file: WeightsFile) -> pathlib.Path:
       WeightsUnavailableError: The cache cannot be written.
     """
     # The release's own file name, whatever the file was called: "auto" looks there.
-    paths = [official_path(r) for r in manifest.load_manifest() if r.sha256 == file.sha256]
-    target = (
-        paths[0] if paths and paths[0] else cache_dir() / file.sha256[:_FOLDER_DIGITS] / file.name
-    )
+    release = release_of(file.sha256)
+    name = release.file if release else file.name
+    target = cache_dir() / file.sha256[:_FOLDER_DIGITS] / name
     with writing_cache():
         # The bytes that were checked, not the file again: it may have been exchanged since.
         write_file(target, file.data)
@@ -114,12 +114,15 @@ def fetch_release(release: Release) -> pathlib.Path:
             f"{release.name}: no digest of {release.file} is known here, so that a download could not be "
             f"checked; fetch {release.url} yourself, and name the file or import it"
         )
-    with writing_cache(), lock(cache_dir(), "a download of weights", wait=True):
-        # Looked at under the lock: the process that was waited for may have brought it.
-        if not target.exists() or digest_file(target) != release.sha256:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            size = release.size_bytes
-            download(release.url, target, size_bytes=size, sha256=release.sha256)
+    with writing_cache():
+        download_once(
+            release.url,
+            target,
+            size_bytes=release.size_bytes,
+            sha256=release.sha256,
+            cache=cache_dir(),
+            purpose="a download of weights",
+        )
     return target
 
 

@@ -16,6 +16,7 @@ import tqdm
 from jaxfid.errors import WeightsUnavailableError
 from jaxfid.storage.digests import digest_file
 from jaxfid.storage.files import append_file, move_file
+from jaxfid.storage.locks import lock
 
 _CHUNK_BYTES = 1 << 18
 _RETRIED_STATUS = frozenset({408, 425, 429})
@@ -78,6 +79,39 @@ def download(
     # Under its final name a file is always the right one.
     _check_digest(url, part, sha256)
     move_file(part, destination)
+
+
+def download_once(
+    url: str,
+    target: pathlib.Path,
+    *,
+    size_bytes: int | None,
+    sha256: str,
+    cache: pathlib.Path,
+    purpose: str,
+) -> None:
+    """Leaves the file at `target` of a cache, downloaded now if it does not lie there intact.
+
+    Of several processes one downloads and the others wait.
+
+    Args:
+      url: Where the file lies.
+      target: Where it goes.
+      size_bytes: As in `download`.
+      sha256: Likewise.
+      cache: The folder that is locked meanwhile.
+      purpose: What the lock is for, in words.
+
+    Raises:
+      WeightsUnavailableError: As `download`.
+      InputError: The folder cannot be locked.
+    """
+    with lock(cache, purpose, wait=True):
+        # Looked at under the lock: the process that was waited for may have brought it. Read at every use: a
+        # file of the cache may have been changed since.
+        if not target.exists() or digest_file(target) != sha256:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            download(url, target, size_bytes=size_bytes, sha256=sha256)
 
 
 def _check_digest(url: str, part: pathlib.Path, sha256: str) -> None:

@@ -14,6 +14,7 @@ from jaxfid.extractors.cache import (
     official_path,
     read_weights_file,
     recognise,
+    release_of,
     store,
     stored_paths,
 )
@@ -95,7 +96,8 @@ def import_weights(path: str | os.PathLike[str], *, network: str | None = None) 
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     say_license(network, license)
-    return StoredWeights(store(file), name_weights(file)[0], file.sha256, release is not None)
+    name = name_weights(release, file.name)
+    return StoredWeights(store(file), name, file.sha256, release is not None)
 
 
 def _check(file: WeightsFile, network: str) -> None:
@@ -145,6 +147,5 @@ def weights_status() -> WeightsStatus:
 def _describe(path: pathlib.Path) -> StoredWeights:
     sha256 = digest_file(path)
     check_stored(path, sha256)
-    release = next((r for r in manifest.load_manifest() if r.sha256 == sha256), None)
-    name = release.name if release else f"unrecognised weights ({path.name})"
-    return StoredWeights(path, name, sha256, release is not None)
+    release = release_of(sha256)
+    return StoredWeights(path, name_weights(release, path.name), sha256, release is not None)

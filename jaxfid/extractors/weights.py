@@ -18,6 +18,7 @@ from jaxfid.extractors.cache import (
     name_weights,
     official_path,
     read_weights_file,
+    recognise,
 )
 from jaxfid.extractors.inception.checkpoint import (
     Params,
@@ -159,5 +160,6 @@ def _flatten(params: Params, prefix: str = "") -> Iterator[tuple[str, dict]]:
 
 
 def _as_weights(file: WeightsFile) -> Weights:
-    name, official = name_weights(file)
-    return Weights(name, file.sha256, official, fold_params(file.tensors))
+    release = recognise(file)
+    name = name_weights(release, file.name)
+    return Weights(name, file.sha256, release is not None, fold_params(file.tensors))

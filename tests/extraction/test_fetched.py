@@ -12,6 +12,7 @@ from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics
 from jaxfid.extraction import fetched
 from jaxfid.extraction.image_set import open_image_set
+from jaxfid.extractors import download as downloads
 from jaxfid.stats.files import save_stats
 from tests.extractors.loopback import failing, ranged, running_server
 from tests.tiny import TINY
@@ -53,8 +54,8 @@ def test_a_download_that_breaks_goes_on_without_a_known_size(server, tmp_path, m
     _, data = stats_bytes(tmp_path)
     url = serve(server, data)
     server.script = [ranged(data, cut_after=100), ranged(data)]
-    plain = fetched.download
-    monkeypatch.setattr(fetched, "download", lambda *a, **k: plain(*a, **k, backoff_s=0.001))
+    plain = downloads.download
+    monkeypatch.setattr(downloads, "download", lambda *a, **k: plain(*a, **k, backoff_s=0.001))
     assert open_image_set(url).stats is not None
     assert [asked for _, asked in server.requests] == [None, "bytes=100-"]
 
