@@ -22,6 +22,7 @@ from jaxfid.errors import InputError
 from jaxfid.evaluate import compute_metrics, compute_stats
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.stats.files import save_stats
+from tests.checkpoints.runs import write_run
 from tests.tiny import TINY
 
 SIDE = 12
@@ -63,16 +64,9 @@ class Counting:
         return counted
 
 
-def write_checkpoints(folder, levels):
-    folder.mkdir(exist_ok=True)
-    for step, level in levels.items():
-        (folder / f"step{step}.msgpack").write_text(str(level))
-    return folder
-
-
 @pytest.fixture
 def checkpoints(tmp_path):
-    return write_checkpoints(tmp_path / "checkpoints", {20: 0.3, 3: 0.5})
+    return write_run(tmp_path / "checkpoints", {20: 0.3, 3: 0.5})
 
 
 def compare(checkpoints, out, sampler=make_sample, *, reference=REFERENCE, **options):
@@ -106,7 +100,7 @@ def read_csv(run):
 def finished(tmp_path_factory):
     """A whole run: its folder, its entries, and the checkpoints that it is of."""
     root = tmp_path_factory.mktemp("finished")
-    folder = write_checkpoints(root / "checkpoints", {100: 0.0, 20: 0.3, 3: 0.5})
+    folder = write_run(root / "checkpoints", {100: 0.0, 20: 0.3, 3: 0.5})
     seen = []
     entries = compare(folder, root / "run", on_entry=seen.append)
     assert seen == entries
@@ -190,7 +184,7 @@ def test_checkpoint_that_was_written_again_is_scored_again(finished, tmp_path):
     path, entries, folder = finished
     path = shutil.copytree(path, tmp_path / "run")
     folder = shutil.copytree(folder, tmp_path / "checkpoints")
-    write_checkpoints(folder, {20: 0.4})
+    write_run(folder, {20: 0.4})
     sampler = Counting()
     again = compare(folder, path, sampler)
     assert set(sampler.chunks) == {"step20.msgpack"}
@@ -252,14 +246,14 @@ def test_values_depend_on_neither_devices_nor_batch_size(tmp_path, checkpoints, 
 
 
 def test_images_that_are_not_finite_leave_the_other_checkpoints(tmp_path, checkpoints, compare_few):
-    write_checkpoints(checkpoints, {20: "nan"})
+    write_run(checkpoints, {20: "nan"})
     entries = compare_few(checkpoints, tmp_path / "run")
     assert [entry.scores is None for entry in entries] == [False, True]
     assert " at step20.msgpack: " in entries[1].failure
     assert "the sampler gave NaN" in entries[1].failure
     rows = read_csv(tmp_path / "run")
     assert "NaN" in rows[1]["failure"]
-    write_checkpoints(checkpoints, {20: 0.3})
+    write_run(checkpoints, {20: 0.3})
     assert all(entry.scores for entry in compare_few(checkpoints, tmp_path / "run"))
 
 
@@ -269,10 +263,10 @@ def test_watching_scores_checkpoints_as_they_come(tmp_path, compare_few):
 
     def train():
         time.sleep(0.3)
-        write_checkpoints(folder, {1: 0.5})
+        write_run(folder, {1: 0.5})
         while not (tmp_path / "run/results.jsonl").exists():
             time.sleep(0.05)
-        write_checkpoints(folder, {2: 0.3})
+        write_run(folder, {2: 0.3})
 
     training = threading.Thread(target=train)
     training.start()

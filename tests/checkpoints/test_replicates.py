@@ -9,6 +9,7 @@ from jaxfid.checkpoints.sweep import check_noise_seeds
 from jaxfid.errors import InputError
 from jaxfid.report.models import find_models
 from jaxfid.report.run_folder import RunFolder
+from tests.checkpoints.runs import write_run
 from tests.tiny import TINY
 
 SIDE = 12
@@ -26,13 +27,6 @@ def make_sample(path):
         return rng.random((n, SIDE, SIDE, 3), np.float32) * (1 - level)
 
     return sample
-
-
-def write_run(folder, levels):
-    folder.mkdir()
-    for step, level in levels.items():
-        (folder / f"step{step}.msgpack").write_text(str(level))
-    return folder
 
 
 def compare(checkpoints, out, **options):

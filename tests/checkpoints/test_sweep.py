@@ -20,6 +20,7 @@ from jaxfid.checkpoints.watch import Watch
 from jaxfid.errors import InputError
 from jaxfid.report.models import find_models
 from jaxfid.report.run_folder import RunFolder
+from tests.checkpoints.runs import write_run
 from tests.tiny import TINY
 
 SIDE = 12
@@ -49,13 +50,6 @@ def make_of_surroundings(path, more=0.0):
     """The same, its guidance taken from wherever people keep it."""
     cfg = more + STRENGTH + float(os.environ.get("CK_STRENGTH", "0"))
     return functools.partial(make_sample(path), cfg=cfg)
-
-
-def write_run(folder, levels):
-    folder.mkdir(exist_ok=True)
-    for step, level in levels.items():
-        (folder / f"step{step}.msgpack").write_text(str(level))
-    return folder
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from jaxfid.storage.files import list_objects, read_file, write_file
 from jaxfid.storage.paths import as_path
 from tests.distributed.loopback import finish, processes
 from tests.images.files import encode_png
+from tests.noise_sampler import NOISE_SAMPLER
 from tests.storage.bucket_servers import serve
 from tests.storage.faulty_proxy import BUSY, CUT, RESET
 
@@ -21,16 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
 ]
 OPTIONS = ("--dims", "64", "--weights", "untrained", "--batch-size", "8")
-SAMPLER = """
-import jax, numpy as np
-
-def make_sample(path):
-    level = float(path.read_text())
-    def sample(key, n):
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        return rng.random((n, 12, 12, 3), np.float32) * (2 - 2 * level) - 1
-    return sample
-"""
 
 
 @pytest.fixture(scope="module", params=["s3", "gs"])
@@ -95,7 +86,7 @@ def test_score_stats_resume_and_json_through_faults(bucket, capsys):
 
 def test_compare_and_report_in_a_bucket(bucket, capsys, tmp_path, monkeypatch):
     url = bucket.url
-    (tmp_path / "bucket_sampler.py").write_text(SAMPLER)
+    (tmp_path / "bucket_sampler.py").write_text(NOISE_SAMPLER)
     monkeypatch.syspath_prepend(tmp_path)
     arguments = (
         *(

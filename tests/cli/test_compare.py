@@ -20,17 +20,8 @@ from jaxfid.cli.processes import run_joined
 from jaxfid.cli.sampler_options import parse_arguments, parse_axis
 from jaxfid.errors import InputError
 from tests.commands import latest_snapshot, run_jaxfid
+from tests.noise_sampler import NOISE_SAMPLER
 
-SAMPLER = """
-import jax, numpy as np
-
-def make_sample(path):
-    level = float(path.read_text())
-    def sample(key, n):
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        return rng.random((n, 12, 12, 3), np.float32) * (2 - 2 * level) - 1
-    return sample
-"""
 OPTIONS = (
     "--sampler", "drawing_module:make_sample", "--value-range=-1..1", "--chunk-size", "16",
     "--weights", "untrained", "--dims", "64", "--batch-size", "16",
@@ -42,7 +33,7 @@ def folder(tmp_path, monkeypatch):
     """A reference, checkpoints of which the second cannot be sampled, and a sampler."""
     images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
     np.save(tmp_path / "reference.npy", images)
-    (tmp_path / "drawing_module.py").write_text(SAMPLER)
+    (tmp_path / "drawing_module.py").write_text(NOISE_SAMPLER)
     (tmp_path / "checkpoints").mkdir()
     for step, level in ((1, 0.5), (2, "nan"), (3, 0.0)):
         (tmp_path / f"checkpoints/step{step}.msgpack").write_text(str(level))

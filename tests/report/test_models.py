@@ -10,7 +10,6 @@ import pytest
 from jaxfid.report.entries import from_line, to_line
 from jaxfid.report.model_table import format_tables, model_rows
 from jaxfid.report.models import compare_models, find_models
-from jaxfid.report.page import make_page
 from jaxfid.report.row_names import short_names
 from jaxfid.report.run_folder import RunFolder
 from jaxfid.report.swept import name_row
@@ -156,20 +155,8 @@ def test_lines_hold_the_draw_and_those_written_before_are_read():
         from_line(json.dumps(fields | {"noise_seed": "one"}).encode())
 
 
-@pytest.fixture
-def make(tmp_path):
-    def page_of(entries):
-        run = RunFolder(tmp_path / str(len(list(tmp_path.iterdir()))))
-        run.path.mkdir()
-        for entry in entries:
-            run.add(entry)
-        return make_page(run)
-
-    return page_of
-
-
-def test_the_page_shows_the_models_and_a_legend_that_names_the_band(make):
-    text = make(RUNS)
+def test_the_page_shows_the_models_and_a_legend_that_names_the_band(page_of):
+    text = page_of(RUNS)
     assert (
         "Step 20 has the lowest FID, 4.100 \N{PLUS-MINUS SIGN} 0.058 over 3 training seeds" in text
     )
@@ -180,18 +167,18 @@ def test_the_page_shows_the_models_and_a_legend_that_names_the_band(make):
     assert "less the best" not in text
 
 
-def test_the_page_of_noise_seeds_says_nothing_of_training(make):
-    text = make(NOISES)
+def test_the_page_of_noise_seeds_says_nothing_of_training(page_of):
+    text = page_of(NOISES)
     assert "over 3 noise seeds; its lead" in text
     assert "another training seed may move it three times as far." in text
     for words in ("each draw", "mean of the noise seeds", "deviation between noise seeds"):
         assert f"{words}</li>" in text
     assert "</span>a run</li>" not in text
-    assert make([draw(10, 1.0), draw(20, 2.0)]).count('class="legend"') == 0
+    assert page_of([draw(10, 1.0), draw(20, 2.0)]).count('class="legend"') == 0
 
 
-def test_replicates_without_steps_are_dots_without_a_band(make):
-    text = make([draw(None, 1.0 + noise, noise=noise, own="best") for noise in (0, 1)])
+def test_replicates_without_steps_are_dots_without_a_band(page_of):
+    text = page_of([draw(None, 1.0 + noise, noise=noise, own="best") for noise in (0, 1)])
     assert "best has the lowest FID, 1.50 \N{PLUS-MINUS SIGN} 0.50 over 2 noise seeds" in text
     assert "</span>each draw</li>" in text
     assert "deviation between" not in text

@@ -40,18 +40,6 @@ def grid(steps=(10, 20), noises=(None,)):
     ]
 
 
-@pytest.fixture
-def page_of(tmp_path):
-    def make(entries):
-        run = RunFolder(tmp_path / str(len(list(tmp_path.iterdir()))))
-        run.path.mkdir()
-        for entry in entries:
-            run.add(entry)
-        return make_page(run)
-
-    return make
-
-
 def test_steps_lie_along_the_curves_where_there_are_several():
     entries = grid()
     axis = choose_axis(entries)
