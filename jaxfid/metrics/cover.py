@@ -1,6 +1,7 @@
 """What falls into which balls, found block by block of pairs: in float32 where that can tell."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,8 @@ def find_cover(
             for b in generated.blocks:
                 balls = {name: b.rows if name == "recall" else a.rows for name in radii}
                 part_radii = {name: radii[name][balls[name]] for name in radii}
-                for name, part in cover(reference, generated, a, b, part_radii).items():
+                pair = _BlockPair(reference, generated, a, b)
+                for name, part in cover(pair, part_radii).items():
                     place = a.rows if per_reference[name] else b.rows
                     whole[name][place] = _JOIN[name](whole[name][place], np.asarray(part))
     return whole
@@ -68,10 +70,18 @@ def find_cover(
 Found = dict[str, Shaped[np.ndarray, " _"]]
 
 
-def _cover_exactly(
-    reference: CentredFeatures, generated: CentredFeatures, a: Block, b: Block, radii: Radii
-) -> Found:
+class _BlockPair(NamedTuple):
+    """A block of reference images and one of generated images: all pairs of the two."""
+
+    reference: CentredFeatures
+    generated: CentredFeatures
+    a: Block
+    b: Block
+
+
+def _cover_exactly(pair: _BlockPair, radii: Radii) -> Found:
     """Returns `find_cover` of a block of pairs, from float64 distances."""
+    reference, generated, a, b = pair
     products = inner_products(reference.rows(a), generated.rows(b))
     found = _cover_block(products, reference.points(a), generated.points(b), dict(radii))
     return {name: np.asarray(part) for name, part in found.items()}
@@ -88,14 +98,19 @@ class _Screening:
         self._scale = screening_scale(reference, generated)
         self._error = np.float32(screening_error(reference.width))
 
-    def __call__(
-        self,
-        reference: CentredFeatures,
-        generated: CentredFeatures,
-        a: Block,
-        b: Block,
-        radii: Radii,
-    ) -> Found:
+    def __call__(self, pair: _BlockPair, radii: Radii) -> Found:
+        low, high = self._bound(pair, radii)
+        doubtful = {name: np.flatnonzero(low[name] != high[name]) for name in radii}
+        for per_reference in (False, True):
+            names = [n for n in radii if (n in _PER_REFERENCE) == per_reference]
+            wrong = np.unique(np.concatenate([doubtful[n] for n in names] or [[]])).astype(int)
+            if len(wrong):
+                _look_again(pair, {n: radii[n] for n in names}, wrong, low)
+        return low
+
+    def _bound(self, pair: _BlockPair, radii: Radii) -> tuple[Found, Found]:
+        """Returns what is found if all distances are as large as they may be, and as small."""
+        reference, generated, a, b = pair
         products = screening_products(
             reference.rows_float32(a, self._scale), generated.rows_float32(b, self._scale)
         )
@@ -113,47 +128,40 @@ class _Screening:
         )
         ends = _screen_block(products, *points, self._error, lower, upper)
         low, high = ({name: np.asarray(x) for name, x in end.items()} for end in ends)
-        doubtful = {name: np.flatnonzero(low[name] != high[name]) for name in radii}
-        for per_reference in (False, True):
-            names = [n for n in radii if (n in _PER_REFERENCE) == per_reference]
-            wrong = np.unique(np.concatenate([doubtful[n] for n in names] or [[]])).astype(int)
-            if len(wrong):
-                self._look_again(
-                    reference, generated, a, b, {n: radii[n] for n in names}, wrong, low
-                )
-        return low
+        return low, high
 
-    def _look_again(
-        self,
-        reference: CentredFeatures,
-        generated: CentredFeatures,
-        a: Block,
-        b: Block,
-        radii: Radii,
-        wrong: Int[np.ndarray, " k"],
-        found: Found,
-    ) -> None:
-        """Puts what holds exactly of some images, of one side of the block, in place of what was found."""
-        if len(wrong) > _FEW:
-            found |= _cover_exactly(reference, generated, a, b, radii)
-            return
-        # Of one number always, so that it compiles once; images that come twice are found twice.
-        some, by_reference = np.resize(wrong, _FEW), bool(set(radii) & _PER_REFERENCE)
-        side, other, block, beside = (
-            (reference, generated, a, b) if by_reference else (generated, reference, b, a)
+
+def _look_again(pair: _BlockPair, radii: Radii, wrong: Int[np.ndarray, " k"], found: Found) -> None:
+    """Puts what holds exactly of some images, of one side of the block, in place of what was found."""
+    if len(wrong) > _FEW:
+        found |= _cover_exactly(pair, radii)
+        return
+    reference, generated, a, b = pair
+    # Of one number always, so that it compiles once; images that come twice are found twice.
+    some, by_reference = np.resize(wrong, _FEW), bool(set(radii) & _PER_REFERENCE)
+    if by_reference:
+        of_reference, of_generated = (
+            _take(reference, a, some),
+            (generated.rows(b), generated.points(b)),
         )
-        rows = side.some_rows(some + block.rows.start)
-        points = Points(*(np.asarray(part)[some] for part in side.points(block)))
-        theirs, their_points = other.rows(beside), other.points(beside)
-        if by_reference:
-            products, sides = inner_products(rows, theirs), (points, their_points)
-        else:
-            products, sides = inner_products(theirs, rows), (their_points, points)
-        balls = {n: r[some] if by_reference == (n != "recall") else r for n, r in radii.items()}
-        exact = _cover_block(products, *sides, balls)
-        for name, part in exact.items():
-            found[name] = found[name].copy()
-            found[name][wrong] = np.asarray(part)[: len(wrong)]
+    else:
+        of_reference, of_generated = (
+            (reference.rows(a), reference.points(a)),
+            _take(generated, b, some),
+        )
+    products = inner_products(of_reference[0], of_generated[0])
+    balls = {n: r[some] if by_reference == (n != "recall") else r for n, r in radii.items()}
+    for name, part in _cover_block(products, of_reference[1], of_generated[1], balls).items():
+        found[name] = found[name].copy()
+        found[name][wrong] = np.asarray(part)[: len(wrong)]
+
+
+def _take(
+    side: CentredFeatures, block: Block, some: Int[np.ndarray, " k"]
+) -> tuple[Float64[Array | np.ndarray, "k d"], Points]:
+    """Returns some rows of a block and what is known of them."""
+    rows = side.some_rows(some + block.rows.start)
+    return rows, Points(*(np.asarray(part)[some] for part in side.points(block)))
 
 
 @jax.jit
