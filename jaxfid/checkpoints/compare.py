@@ -92,9 +92,7 @@ def compare_checkpoints(
       WeightsUnavailableError: The weights are neither here nor to be fetched.
     """
     choices = _choose(out, settings)
-    seeds = None if noise_seeds is None else check_noise_seeds(noise_seeds)
-    if seeds is not None and "seed" in settings:
-        raise InputError("seed: expected none beside noise_seeds, which take its place")
+    seeds = _choose_noise_seeds(noise_seeds, settings)
     make_sample = load_sampler(sampler) if isinstance(sampler, str) else sampler
     axes = check_sweep(sweep or {})
     configured = ConfiguredSampler(make_sample, sampler_args or {}, [*axes])
@@ -118,10 +116,7 @@ def compare_checkpoints(
         return repeat(found, combine(axes, configured.making), seeds or [None])
 
     if process_group().index == 0 and watch is None and not find():
-        raise InputError(
-            f"checkpoints: found none in {', '.join(map(str, checkpoints))}; --step-pattern says "
-            "which names are checkpoints"
-        )
+        raise _found_none(checkpoints)
     with hold_folder(out) as folder:
         series = Series(
             reference, choices, folder, drawing.open, drawn, largest=num_images, draws=True
@@ -177,6 +172,24 @@ def compare_samples(
             draws=False,
         )
         return series.run(lambda: found, on_entry=on_entry)
+
+
+def _choose_noise_seeds(
+    noise_seeds: Sequence[int] | None, settings: SettingsDict
+) -> tuple[int, ...] | None:
+    if noise_seeds is None:
+        return None
+    seeds = check_noise_seeds(noise_seeds)
+    if "seed" in settings:
+        raise InputError("seed: expected none beside noise_seeds, which take its place")
+    return seeds
+
+
+def _found_none(checkpoints: Sequence[Location]) -> InputError:
+    return InputError(
+        f"checkpoints: found none in {', '.join(map(str, checkpoints))}; --step-pattern says "
+        "which names are checkpoints"
+    )
 
 
 def _identify(
